@@ -1,0 +1,50 @@
+# One command a need. Each makes and uses the virtual environment .venv itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SAMPLES := runtime/picker_runtime/samples
+PICKS := picks
+
+.DEFAULT_GOAL := help
+.PHONY: help detect test test-long check bench clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+detect: $(VENV)/base.stamp ## pick the sample tomogram into ./picks and score the picks against its truth
+	@$(BIN)/picker-runtime detect $(SAMPLES)/shrec12_sample.mrc -o $(PICKS)
+	@$(BIN)/picker-training evaluate --rule shrec2020 $(PICKS)/shrec12_sample.csv --truth $(SAMPLES)/shrec12_sample
+
+test: $(VENV)/test.stamp ## the tests that take seconds
+	$(BIN)/python -m pytest -q -m "not long"
+
+test-long: $(VENV)/test.stamp ## the tests that take minutes
+	$(BIN)/python -m pytest -q -m long
+
+check: $(VENV)/dev.stamp ## format, lint, types, floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/test.stamp ## seconds and memory of a 200x512x512 tomogram, by stage
+	$(BIN)/python tests/benchmark/detect_tomogram.py
+
+clean: ## remove the virtual environment and everything built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/base.stamp: pyproject.toml | $(BIN)/python
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/test.stamp: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[test]'
+	@touch $@ $(VENV)/base.stamp
+
+$(VENV)/dev.stamp: $(VENV)/test.stamp
+	$(PIP) -e '.[test,dev]'
+	@touch $@

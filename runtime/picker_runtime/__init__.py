@@ -1,0 +1,1 @@
+"""picker's runtime: finds particles in cryo-electron tomograms, without PyTorch."""

@@ -1,0 +1,172 @@
+"""Atomic writes: a file is absent, or as it was, or complete, also after a kill, a power loss or a full disk."""
+
+import errno
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from picker_runtime.errors import OutputError
+
+DISK_FULL = {
+    errno.ENOSPC: "free some space, or choose another disk with -o",
+    errno.EDQUOT: "free some of your quota, or choose another disk with -o",
+    errno.EFBIG: "raise the file size limit (ulimit -f), or choose another disk with -o",
+}
+NOT_WRITABLE = {
+    errno.EACCES: "ask for write permission, or choose another folder with -o",
+    errno.EPERM: "ask for write permission, or choose another folder with -o",
+    errno.EROFS: "this file system is read-only; choose another folder with -o",
+    errno.ENOTDIR: "a part of this path is a file; choose another folder with -o",
+    errno.EEXIST: "a file stands where the folder should be; choose another folder with -o",
+    errno.EISDIR: "a folder stands where the file should be; remove it",
+    errno.ENAMETOOLONG: "shorten the name of the tomogram",
+}
+LEFTOVER = re.compile(r"\.picker-(?P<pid>\d+)-(?P<host>.+)-[0-9a-f]{8}")
+LEFTOVER_SECONDS = 86400
+"""After a day a temporary file is stale whoever wrote it: another machine's process ids mean nothing here."""
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """Return the error of ours that stands for an operating system's: E71 for a full disk, E70 otherwise."""
+    reason = os.strerror(error.errno).lower() if error.errno else str(error)
+    if error.errno in DISK_FULL:
+        return OutputError(71, str(path), f"cannot be written: {reason}", DISK_FULL[error.errno])
+    fix = NOT_WRITABLE.get(error.errno or 0, "choose another folder with -o")
+    return OutputError(70, str(path), f"cannot be written: {reason}", fix)
+
+
+@contextmanager
+def atomic_writer(path: Path, mode: Literal["w", "wb"]) -> Iterator[IO[Any]]:
+    """Give a stream whose content replaces `path` when the block ends well and leaves no trace when it does not.
+
+    Text is UTF-8 with LF line ends; undecodable bytes of file names pass through unchanged.
+
+    Raises:
+        OutputError: E71 if the disk is full, E70 if the file cannot be written for another reason.
+    """
+    temporary = _temporary_in(path.parent)
+    try:
+        try:
+            with _open_new(temporary, mode) as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file's content by this text, atomically.
+
+    Raises:
+        OutputError: as `atomic_writer`.
+    """
+    with atomic_writer(path, "w") as stream:
+        stream.write(text)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file's content by these bytes, atomically.
+
+    Raises:
+        OutputError: as `atomic_writer`.
+    """
+    with atomic_writer(path, "wb") as stream:
+        stream.write(content)
+
+
+def remove(path: Path) -> None:
+    """Remove a file that may be absent.
+
+    Raises:
+        OutputError: E70 if it is there and stays.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def check_writable_folder(path: Path) -> None:
+    """Make the folder and prove, by writing a byte, that files can be made in it.
+
+    Raises:
+        OutputError: E70 if it cannot be made or written, E71 if its disk is full.
+    """
+    probe = _temporary_in(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            with _open_new(probe, "wb") as stream:
+                stream.write(b"\n")
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def sweep_leftovers(folder: Path) -> list[str]:
+    """Remove the temporary files that killed processes of this machine left, and return their names."""
+    removed = []
+    for path in sorted(folder.glob(".picker-*")):
+        with suppress(OSError):
+            if _is_stale(path):
+                path.unlink()
+                removed.append(path.name)
+    return removed
+
+
+def _is_stale(path: Path) -> bool:
+    match = LEFTOVER.fullmatch(path.name)
+    if match is None:
+        return False
+    if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+        return True
+    return match["host"] == _host() and not _is_alive(int(match["pid"]))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # alive, but another user's
+    return True
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:64]
+
+
+def _temporary_in(folder: Path) -> Path:
+    return folder / f".picker-{os.getpid()}-{_host()}-{secrets.token_hex(4)}"
+
+
+def _open_new(path: Path, mode: Literal["w", "wb"]) -> IO[Any]:
+    if mode == "wb":
+        return path.open("xb")
+    return path.open("x", encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot sync a folder
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,126 @@
+"""A model bundle: a folder with a card, a graph and what belongs to them, checked before anything parses the graph."""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picker_runtime.atomic import write_text
+from picker_runtime.card import FILE_NAME, ModelCard
+from picker_runtime.errors import ModelError
+from picker_runtime.onnx_safety import check_graph
+
+CARD = "card.json"
+GRAPH = "model.onnx"
+SELFTEST = "selftest.npz"
+MODELS = Path(__file__).parent / "models"
+"""The bundles that come with the package, one folder a name."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model's folder and its card, both checked."""
+
+    folder: Path
+    card: ModelCard
+
+    @classmethod
+    def open(cls, name_or_folder: str | Path) -> "Bundle":
+        """Open a model that comes with the package, by name, or any other by its folder.
+
+        Raises:
+            ModelError: E50 if there is none, E51 if its card is invalid, E52 if a file is absent or damaged, E53 if
+                the graph could do more than compute.
+        """
+        folder = _find(name_or_folder)
+        card = _read_card(folder)
+        if GRAPH not in card.files:
+            raise ModelError(51, f"{folder.name}/{CARD}", f"files does not name {GRAPH}", "export the model again")
+        for name, digest in card.files.items():
+            _check_hash(folder / name, digest)
+        check_graph(folder / GRAPH)
+        return cls(folder, card)
+
+    @property
+    def graph(self) -> Path:
+        """Path of the ONNX graph."""
+        return self.folder / GRAPH
+
+    def selftest(self) -> dict[str, NDArray[Any]] | None:
+        """Return the arrays of the self-test, an input and the output it must give; None where the card names none.
+
+        Raises:
+            ModelError: E52 if they cannot be read.
+        """
+        if SELFTEST not in self.card.files:
+            return None
+        path = self.folder / SELFTEST
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise _damaged(path, f"cannot be read ({error})") from error
+
+
+def known_models() -> list[str]:
+    """Return the names of the models that come with the package."""
+    return sorted(card.parent.name for card in MODELS.glob(f"*/{CARD}"))
+
+
+def write_card(folder: Path, card: ModelCard) -> ModelCard:
+    """Write the card with the sha256 of every file of the folder but itself and documentation (`*.md`); return it.
+
+    Raises:
+        OutputError: E70 or E71 if it cannot be written.
+    """
+    files = {
+        path.name: _sha256(path)
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name != CARD and path.suffix != ".md" and FILE_NAME.fullmatch(path.name)
+    }
+    complete = replace(card, files=files)
+    write_text(folder / CARD, complete.to_json())
+    return complete
+
+
+def _find(name_or_folder: str | Path) -> Path:
+    known = known_models()
+    if str(name_or_folder) in known:
+        return MODELS / name_or_folder
+    folder = Path(name_or_folder)
+    if not (folder / CARD).is_file():
+        problem = f"no folder with a {CARD}" if folder.is_dir() else "no such model or folder"
+        names = ", ".join(known) or "none"
+        raise ModelError(50, str(name_or_folder), problem, f"give a model's folder or a known name ({names})")
+    return folder
+
+
+def _read_card(folder: Path) -> ModelCard:
+    subject = f"{folder.name}/{CARD}"
+    try:
+        text = (folder / CARD).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(51, subject, f"cannot be read ({error})", "install the model again") from error
+    return ModelCard.from_json(text, subject=subject)
+
+
+def _check_hash(path: Path, expected: str) -> None:
+    try:
+        found = _sha256(path)
+    except OSError as error:
+        raise _damaged(path, f"cannot be read ({error.strerror})") from error
+    if found != expected:
+        raise _damaged(path, f"sha256 is {found[:12]}..., its card says {expected[:12]}...")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _damaged(path: Path, problem: str) -> ModelError:
+    return ModelError(52, f"{path.parent.name}/{path.name}", problem, "install or export the model again")

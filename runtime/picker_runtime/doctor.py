@@ -1,0 +1,144 @@
+"""A check of this installation: versions, engines, bundled models, folders."""
+
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picker_runtime.atomic import check_writable_folder
+from picker_runtime.bundle import Bundle, known_models
+from picker_runtime.engines import ENGINES, open_engine
+from picker_runtime.engines.base import Candidates
+from picker_runtime.engines.threads import available_threads
+from picker_runtime.errors import EngineError, ModelError, PickerError
+from picker_runtime.geometry import Box
+from picker_runtime.tiling import Tile
+
+REQUIRED = ("picker-cryoet", "numpy", "openvino", "typer")
+OPTIONAL = ("onnxruntime", "torch", "onnx")
+SELFTEST_TOLERANCE = 1e-3
+"""Largest difference of a score, and of a centre in voxels, from the output that came with the model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at, and the exit status it leads to; `mark` begins its line."""
+
+    text: str
+    exit_status: int = 0
+    mark: str = "ok"
+
+    @classmethod
+    def of(cls, error: PickerError) -> "Finding":
+        """Return the finding that an error stands for."""
+        return cls(text=str(error), exit_status=error.exit_status, mark="FAIL")
+
+
+def examine(*, gemm: bool) -> Iterator[Finding]:
+    """Yield what each check found, most basic first; `gemm` adds the machine's speed of matrix products."""
+    yield Finding(text=f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield from _versions()
+    yield Finding(text=f"{available_threads()} threads may be used, of {os.cpu_count()} in the machine")
+    yield _cache()
+    names = known_models()
+    if not names:
+        yield Finding.of(ModelError(50, "models", "this installation has none", "install picker-cryoet again"))
+    for name in names:
+        yield from _model(name)
+    if gemm:
+        yield Finding(text=f"float32 matrix products: {gemm_gflops():.0f} GFLOP/s")
+
+
+def gemm_gflops(*, edge: int = 2048, repeats: int = 5) -> float:
+    """Return the best rate of a float32 product of two square matrices, 2 edge^3 operations each, in GFLOP/s."""
+    a = np.random.default_rng(0).standard_normal((edge, edge), dtype=np.float32)
+    best = min(_seconds(a) for _ in range(repeats))
+    return 2 * edge**3 / best / 1e9
+
+
+def _seconds(a: NDArray[np.float32]) -> float:
+    start = time.perf_counter()
+    a @ a
+    return time.perf_counter() - start
+
+
+def _versions() -> Iterator[Finding]:
+    for name in REQUIRED + OPTIONAL:
+        try:
+            yield Finding(text=f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            if name in OPTIONAL:
+                yield Finding(text=f"{name} is not installed; detection does not need it", mark="-")
+            else:
+                yield Finding(text=f"{name} is not installed", mark="FAIL", exit_status=EngineError.exit_status)
+
+
+def _cache() -> Finding:
+    folder = Path(os.environ.get("PICKER_CACHE_DIR") or Path.home() / ".cache" / "picker")
+    try:
+        check_writable_folder(folder)
+    except PickerError as error:
+        return Finding(text=f"cache {folder}: {error.problem}; picker runs without it", mark="-")
+    return Finding(text=f"cache {folder} is writable")
+
+
+def _model(name: str) -> Iterator[Finding]:
+    try:
+        bundle = Bundle.open(name)
+        arrays = bundle.selftest()
+    except PickerError as error:
+        yield Finding.of(error)
+        return
+    yield Finding(text=f"model {name} {bundle.card.version}: {len(bundle.card.files)} files match their sha256")
+    for engine in ENGINES:
+        yield _engine(engine, bundle, arrays)
+
+
+def _engine(name: str, bundle: Bundle, arrays: dict[str, NDArray[Any]] | None) -> Finding:
+    try:
+        with open_engine(name, bundle.graph) as engine:
+            if arrays is None:
+                return Finding(text=f"engine {name} opens {bundle.card.name}, which has no self-test")
+            cube = _Cube(arrays)
+            [(_, found)] = engine.stream(cube, [cube.tile])
+    except PickerError as error:
+        if isinstance(error, EngineError) and error.code == 60 and name in OPTIONAL:
+            return Finding(text=f"engine {name} is not installed", mark="-")
+        return Finding.of(error)
+    difference = _difference(found, arrays)
+    text = f"engine {name} on the self-test of {bundle.card.name}: differs by {difference:.1e} at most"
+    if difference <= SELFTEST_TOLERANCE:
+        return Finding(text=text)
+    return Finding(text=text, mark="FAIL", exit_status=EngineError.exit_status)
+
+
+class _Cube:
+    """The self-test's cube as a source, and the one tile that reads it."""
+
+    def __init__(self, arrays: dict[str, NDArray[Any]]) -> None:
+        self.mean = float(arrays["mean"][0])
+        self.inverse_std = float(arrays["inverse_std"][0])
+        self._voxels: NDArray[np.float32] = arrays["cubes"][0, 0]
+        box = Box((0, 0, 0), self._voxels.shape)
+        self.tile = Tile(core=box, cube=box, owned=box)
+
+    def read(self, box: Box) -> NDArray[np.float32]:
+        return self._voxels[box.slices]
+
+
+def _difference(found: Candidates, arrays: dict[str, NDArray[Any]]) -> float:
+    """Return the largest difference of a score, or of a centre in voxels; infinity if not as many were found."""
+    expected = arrays["scores"][0]
+    count = int(np.count_nonzero(expected > 0))
+    if len(found.scores) != count:
+        return float("inf")
+    scores = np.abs(found.scores - expected[:count])
+    centers = np.abs(found.centers - arrays["centers"][0, :count])
+    return float(max(scores.max(initial=0), centers.max(initial=0)))

@@ -1,0 +1,159 @@
+"""Intensity: robust statistics of a whole tomogram, and the source of voxels that engines read.
+
+The recipe `median-mad-v1`: centre = median, scale = 1.4826 x median absolute deviation, over a sample that depends on
+the shape alone, without non-finite voxels and fill. Training, evaluation and detection all use it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picker_runtime.errors import InputError
+from picker_runtime.geometry import Box, Triple
+from picker_runtime.tomogram import Tomogram
+
+RECIPE = "median-mad-v1"
+MAX_WINDOWS = 256
+WINDOW_VOXELS = 65_536
+MAX_NON_FINITE = 0.01
+MAD_TO_SIGMA = 1.4826
+"""Scale of a normal distribution over its median absolute deviation: 1 / 0.6745."""
+
+FILL_SHARE = 0.01
+FILL_EXCESS = 5
+"""Fill outnumbers its neighbours by more than this. Bytes of sigma 8 about 0 with 30 % zero padding reach 9.7; rounded
+noise stays under 5 down to sigma 0.5."""
+
+_GOLDEN = (5**0.5 - 1) / 2
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intensity:
+    """How bright a tomogram is and how much it varies.
+
+    center: median. scale: standard deviation of the noise, from the median absolute deviation. Both as stored.
+    non_finite_fraction: share of NaN and infinities in the sample.
+    fill: the commonest value left out as padding; None where there is none.
+    """
+
+    center: float
+    scale: float
+    non_finite_fraction: float
+    fill: float | None
+
+
+def measure(tomogram: Tomogram) -> Intensity:
+    """Measure a tomogram on at most 256 windows of at most 65,536 voxels; warns on its list about what looks wrong.
+
+    Raises:
+        InputError: E41 more than 1 % of the voxels are not finite, E42 no signal.
+    """
+    sample = np.concatenate([tomogram.read(window).ravel() for window in windows(tomogram.shape)])
+    if tomogram.sign_is_assumed and _looks_wrapped(sample):
+        tomogram.warnings.append("bytes read as signed look unsigned: try --mode0 unsigned")
+    intensity = measure_array(sample, subject=tomogram.name)
+    if intensity.non_finite_fraction:
+        percent = 100 * intensity.non_finite_fraction
+        tomogram.warnings.append(f"{percent:.2g} % of the voxels are not finite; the median stands in for them")
+    return intensity
+
+
+def measure_array(values: NDArray[np.number], *, subject: str = "array") -> Intensity:
+    """Measure all values of an array of any shape.
+
+    Raises:
+        InputError: E41 more than 1 % of the values are not finite, E42 no signal.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        flat = np.asarray(values).ravel().astype(np.float32, copy=False)
+        finite = np.sort(flat[np.isfinite(flat)])
+        bad = 1 - finite.size / flat.size if flat.size else 1.0
+        if bad > MAX_NON_FINITE:
+            problem = f"{bad:.1%} of the voxels are NaN or infinite, at most {MAX_NON_FINITE:.0%} are tolerated"
+            raise InputError(41, subject, problem, "reconstruct or export it again")
+        kept, fill = _without_fill(finite)
+        if not kept.size:
+            raise _no_signal(subject, f"every voxel is {finite[0]:g}")
+        center = (float(kept[(kept.size - 1) // 2]) + float(kept[kept.size // 2])) / 2
+        scale = MAD_TO_SIGMA * _median_within_step(np.sort(np.abs(kept - np.float32(center))))
+    if not 1 / _FLOAT32_MAX < scale < _FLOAT32_MAX:
+        raise _no_signal(subject, f"the scale of its voxels is {scale:g}")
+    return Intensity(center=center, scale=scale, non_finite_fraction=bad, fill=fill)
+
+
+def windows(shape: Triple) -> list[Box]:
+    """Return the boxes to sample: whole rows, the whole volume where 256 windows hold it, else spread evenly."""
+    nz, ny, nx = shape
+    rows = min(ny, max(1, WINDOW_VOXELS // nx))
+    if nz * -(-ny // rows) <= MAX_WINDOWS:
+        starts = [(z, y) for z in range(nz) for y in range(0, ny, rows)]
+    else:  # planes evenly, rows by the golden ratio, which no period of the volume meets
+        turns = range(MAX_WINDOWS)
+        starts = [((2 * i + 1) * nz // (2 * MAX_WINDOWS), int(i * _GOLDEN % 1 * (ny - rows + 1))) for i in turns]
+    return [Box((z, y, 0), (z + 1, min(y + rows, ny), nx)) for z, y in starts]
+
+
+class NormalisedSource:
+    """A tomogram as engines read it, with the numbers that normalise it; `invert` turns bright particles dark."""
+
+    def __init__(self, tomogram: Tomogram, intensity: Intensity, invert: bool = False) -> None:
+        self.mean = intensity.center
+        self.inverse_std = (-1 if invert else 1) / intensity.scale
+        self._tomogram = tomogram
+
+    def read(self, box: Box) -> NDArray[np.float32] | None:
+        """Return the box's voxels as stored, `(D, H, W) float32`, non-finite ones replaced by the median.
+
+        None where no voxel of the part inside the volume is finite.
+        """
+        values = self._tomogram.read(box)
+        finite = np.isfinite(values)
+        if finite.all():
+            return values
+        inside = box.intersection(Box.whole(self._tomogram.shape))
+        z, y, x = (slice(a - o, b - o) for a, b, o in zip(inside.start, inside.stop, box.start, strict=True))
+        if not finite[z, y, x].any():
+            return None
+        values[~finite] = self.mean
+        return values
+
+
+def _without_fill(ordered: NDArray[np.float32]) -> tuple[NDArray[np.float32], float | None]:
+    """Cut out every exact value with over 1 % of the sample that far outnumbers both neighbouring values present."""
+    fills = []
+    # A run longer than the step covers one of these positions.
+    for value in np.unique(ordered[:: max(1, int(FILL_SHARE * ordered.size))]):
+        low, high = np.searchsorted(ordered, value, "left"), np.searchsorted(ordered, value, "right")
+        before = low - np.searchsorted(ordered, ordered[low - 1], "left") if low else 0
+        after = np.searchsorted(ordered, ordered[high], "right") - high if high < ordered.size else 0
+        count = high - low
+        if count > FILL_SHARE * ordered.size and count > FILL_EXCESS * max(before, after):
+            fills.append((int(count), float(value), int(low), int(high)))
+    for _, _, low, high in reversed(fills):
+        ordered = np.concatenate((ordered[:low], ordered[high:]))
+    return ordered, max(fills)[1] if fills else None
+
+
+def _median_within_step(ordered: NDArray[np.float32]) -> float:
+    """Return the median of ascending values >= 0, equal ones spread over the step to their neighbours.
+
+    For integers of sigma 8 the plain median is off by up to 9 %; for values without ties the two agree.
+    """
+    value = ordered[ordered.size // 2]
+    low, high = np.searchsorted(ordered, value, "left"), np.searchsorted(ordered, value, "right")
+    bottom = (float(ordered[low - 1]) + float(value)) / 2 if low else 0.0
+    top = (float(ordered[high]) + float(value)) / 2 if high < ordered.size else float(value)
+    return bottom + (top - bottom) * float((ordered.size / 2 - low) / (high - low))
+
+
+def _looks_wrapped(values: NDArray[np.float32]) -> bool:
+    """Tell whether signed bytes crowd both ends and leave the middle empty, as unsigned ones read as signed do."""
+    size = max(values.size, 1)
+    ends = min(np.count_nonzero(values >= 96), np.count_nonzero(values < -96)) / size
+    return bool(ends > 0.05 and ends > np.count_nonzero(np.abs(values) < 32) / size)
+
+
+def _no_signal(subject: str, problem: str) -> InputError:
+    return InputError(42, subject, f"no signal: {problem}", "check that the file was written completely")

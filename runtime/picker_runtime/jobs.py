@@ -1,0 +1,139 @@
+"""What the commands `detect` and `picks` do, with a screen to show it on."""
+
+import time
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from picker_runtime.atomic import check_writable_folder, sweep_leftovers
+from picker_runtime.batch import BatchResult, run_batch
+from picker_runtime.detector import Detection, Picker
+from picker_runtime.errors import UsageError
+from picker_runtime.nms import pick
+from picker_runtime.outputs import (
+    check_formats,
+    check_targets,
+    find_records,
+    read_candidates,
+    stem_of,
+    write_outputs,
+)
+from picker_runtime.records import DetectionRecord
+from picker_runtime.settings import DetectSettings, PicksSettings
+from picker_runtime.thresholds import as_array, resolve
+from picker_runtime.worker import Progress
+
+
+class Screen(Protocol):
+    """Where a job shows what it does."""
+
+    def progress(self, label: str) -> AbstractContextManager[Progress]:
+        """Give the function that shows how many tiles are done."""
+        ...
+
+    def finished(self, path: Path, detection: Detection, files: list[Path], seconds: float) -> None:
+        """Show the picks of one tomogram."""
+        ...
+
+    def refused(self, path: Path, error: Exception) -> None:
+        """Show why one tomogram was not done."""
+        ...
+
+
+def detect_all(settings: DetectSettings, screen: Screen) -> BatchResult:
+    """Detect in every input and write its files; what makes no sense is refused before any work.
+
+    Raises:
+        UsageError: E80 for a bad option, E81 for inputs with equal stems.
+        OutputError: E70 or E71 if the output folder cannot be written.
+        ModelError, EngineError: if the model or the engine cannot be used.
+    """
+    targets = {path: settings.output / stem_of(path) for path in settings.inputs}
+    _prepare(settings, [(path, settings.output / stem_of(path)) for path in settings.inputs])
+    with Picker(
+        settings.model, engine=settings.engine, threads=settings.threads, tile=settings.tile, batch=settings.batch
+    ) as picker:
+        options: dict[str, Any] = {
+            "voxel_size": settings.voxel_size,
+            "mode0": settings.mode0,
+            "invert": settings.invert,
+            "thresholds": settings.thresholds.wanted(picker.card.class_names),
+            "classes": settings.classes,
+            "mask": settings.mask,
+        }
+
+        def work(path: Path) -> None:
+            start = time.perf_counter()
+            with screen.progress(path.name) as progress:
+                detection = picker.detect(path, **options, progress=progress)
+            files = _write(targets[path], detection, path, settings)
+            screen.finished(path, detection, files, time.perf_counter() - start)
+
+        return run_batch(settings.inputs, work, screen.refused)
+
+
+def pick_all(settings: PicksSettings, screen: Screen) -> BatchResult:
+    """Pick again from the candidates of earlier detections and write the files, beside them or in `output`.
+
+    Raises:
+        InputError: E44 if a folder holds no candidates.
+        UsageError: E80 for a bad option, E81 if two records would write the same files.
+        OutputError: E70 or E71 if the output folder cannot be written.
+    """
+    targets = {path: (settings.output or path.parent) / path.stem for path in find_records(settings.inputs)}
+    _prepare(settings, targets.items())
+
+    def work(path: Path) -> None:
+        start = time.perf_counter()
+        detection = pick_again(path, settings)
+        tomogram = detection.record.tomogram.path
+        files = _write(targets[path], detection, path.parent / tomogram if tomogram else None, settings)
+        screen.finished(path, detection, files, time.perf_counter() - start)
+
+    return run_batch(list(targets), work, screen.refused)
+
+
+def pick_again(path: Path, settings: PicksSettings) -> Detection:
+    """Return the detection whose record stands at `path`, with its picks made anew from its candidates.
+
+    Raises:
+        InputError: E44 if the record or its candidates cannot be read.
+        UsageError: E80 for an unknown class, or a threshold below the floor of the candidates.
+    """
+    record = DetectionRecord.read(path)
+    wanted = settings.thresholds.wanted(record.thresholds)
+    thresholds = resolve(record.thresholds, floor=record.floor, wanted=wanted, classes=settings.classes)
+    candidates = read_candidates(record, path)
+    names = record.model.classes
+    picks = pick(
+        candidates,
+        thresholds=as_array(thresholds, names),
+        fraction=record.nms_fraction,
+        voxel_size=record.tomogram.voxel_size_angstrom,
+    )
+    counts = {name: int(np.count_nonzero(picks.class_ids == names.index(name))) for name in thresholds}
+    record = replace(record, thresholds=thresholds, counts=counts)
+    return Detection(picks=picks, candidates=candidates, record=record, class_names=names)
+
+
+def _prepare(settings: DetectSettings | PicksSettings, targets: Collection[tuple[Path, Path]]) -> None:
+    """Refuse what makes no sense, and make and sweep the folders to write in."""
+    if not targets:
+        raise UsageError(80, "INPUT", "none given", "give one or more files")
+    check_formats(settings.formats)
+    check_targets(targets)
+    for folder in sorted({target.parent for _, target in targets}):
+        check_writable_folder(folder)
+        sweep_leftovers(folder)
+
+
+def _write(
+    target: Path, detection: Detection, tomogram: Path | None, settings: DetectSettings | PicksSettings
+) -> list[Path]:
+    return write_outputs(
+        target, detection, tomogram=tomogram, formats=settings.formats, relion_centre=settings.relion_centre
+    )

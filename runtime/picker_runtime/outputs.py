@@ -1,0 +1,128 @@
+"""The files of one tomogram: their names, the order they are written in, and reading them back."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from picker_runtime.detections import Detections
+from picker_runtime.detector import Detection
+from picker_runtime.errors import InputError, UsageError
+from picker_runtime.formats import FormatContext, csv, find_writer, read_picks
+from picker_runtime.records import DetectionRecord, path_from
+
+TOMOGRAM_SUFFIXES = {".mrc", ".rec", ".map", ".gz", ".bz2"}
+CANDIDATES = ".candidates.csv"
+RECORD = ".json"
+
+
+def stem_of(path: Path) -> str:
+    """Return the name that all outputs of a tomogram begin with: its own, without .mrc .rec .map .gz .bz2."""
+    name = path.name
+    while (suffix := Path(name).suffix).lower() in TOMOGRAM_SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
+
+
+def check_targets(targets: Iterable[tuple[Path, Path]]) -> None:
+    """Check that no two inputs, each with its target `folder / stem`, would write the same file.
+
+    Raises:
+        UsageError: E81, naming two that would.
+    """
+    owners: dict[Path, Path] = {}
+    for source, target in targets:
+        for suffix in (".csv", CANDIDATES, RECORD):
+            file = target.with_name(target.name + suffix)
+            if file in owners:
+                problem = f"and {owners[file]} would both be written to {file}"
+                raise UsageError(81, str(source), problem, "rename one, or run them apart with different -o folders")
+            owners[file] = source
+
+
+def check_formats(names: Iterable[str]) -> None:
+    """Check the names of the formats asked for.
+
+    Raises:
+        UsageError: E80 if one is unknown.
+    """
+    for name in names:
+        find_writer(name)
+
+
+def write_outputs(
+    target: Path,
+    detection: Detection,
+    *,
+    tomogram: Path | None,
+    formats: Sequence[str],
+    relion_centre: Literal["core", "python"],
+) -> list[Path]:
+    """Write all files of one tomogram to `folder / stem`, results first and the record last; return them in that order.
+
+    tomogram: the file that was picked, None for an array.
+
+    Raises:
+        OutputError: E70 or E71 if one cannot be written.
+    """
+    folder, stem = target.parent, target.name
+    context = replace(_context(detection.record), tomogram=stem, relion_centre=relion_centre)
+    written = csv.write(folder, stem, detection.picks, context)
+    written += csv.write(folder, stem + CANDIDATES.removesuffix(".csv"), detection.candidates, context)
+    for name in dict.fromkeys(formats):
+        if name != "csv":
+            written += find_writer(name)(folder, stem, detection.picks, context)
+    written.append(folder / (stem + RECORD))
+    origin = replace(detection.record.tomogram, name=stem, path=path_from(folder, tomogram) if tomogram else "")
+    outputs = tuple(file.relative_to(folder).as_posix() for file in written)
+    replace(detection.record, tomogram=origin, outputs=outputs).write(written[-1])
+    return written
+
+
+def find_records(inputs: Iterable[Path]) -> list[Path]:
+    """Return the record of each input: a folder that `detect` wrote, or one of the files in it.
+
+    Raises:
+        InputError: E44 if a folder holds no candidates.
+    """
+    records: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            found = [_record_beside(candidates) for candidates in sorted(path.glob(f"*{CANDIDATES}"))]
+            if not found:
+                raise InputError(44, str(path), f"no *{CANDIDATES} in this folder", "give a folder that `detect` wrote")
+            records += found
+        else:
+            records.append(_record_beside(path))
+    return list(dict.fromkeys(records))
+
+
+def read_candidates(record: DetectionRecord, path: Path) -> Detections:
+    """Return the candidates that stand beside the record at `path`.
+
+    Raises:
+        InputError: E44 if they are not there, are not exactly candidates, or are not as many as the record says.
+    """
+    file = path.with_name(path.name.removesuffix(RECORD) + CANDIDATES)
+    context = _context(record)
+    candidates = read_picks(file, context)
+    if len(candidates) != record.candidates:
+        problem = f"{len(candidates)} candidates, {path.name} says {record.candidates}"
+        raise InputError(44, file.name, problem, "run `detect` again")
+    return candidates
+
+
+def _context(record: DetectionRecord) -> FormatContext:
+    return FormatContext(
+        tomogram=record.tomogram.name,
+        shape=record.tomogram.shape,
+        voxel_size=record.tomogram.voxel_size_angstrom,
+        class_names=record.model.classes,
+    )
+
+
+def _record_beside(path: Path) -> Path:
+    for suffix in (CANDIDATES, ".csv", RECORD):
+        if path.name.endswith(suffix):
+            return path.with_name(path.name.removesuffix(suffix) + RECORD)
+    return path

@@ -1,0 +1,33 @@
+"""The progress bar on a terminal; nothing where there is no terminal to draw on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from picker_runtime.errors import one_line
+
+if TYPE_CHECKING:
+    from picker_runtime.worker import Progress
+
+
+@contextmanager
+def progress_bar(stream: TextIO, label: str, *, shown: bool) -> Iterator["Progress"]:
+    """Give the function that moves a bar, which vanishes at the end; it does nothing where no bar can be shown."""
+    if not (shown and stream.isatty()):
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    parts = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("tiles"),
+        TimeRemainingColumn(),
+    )
+    with Bars(*parts, console=Console(file=stream), transient=True) as bars:
+        task = bars.add_task(escape(one_line(label)), total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)

@@ -1,0 +1,97 @@
+"""Scanning: a tomogram's statistics, a look at its polarity, and its candidates from every tile."""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from picker_runtime import tiling
+from picker_runtime.card import ModelCard
+from picker_runtime.detections import Detections
+from picker_runtime.engines.base import Engine
+from picker_runtime.geometry import Triple
+from picker_runtime.intensity import Intensity, NormalisedSource, measure
+from picker_runtime.mask import Mask
+from picker_runtime.polarity import inverted_fits_better, sample_tiles
+from picker_runtime.tomogram import Tomogram
+from picker_runtime.worker import Limits, Progress, find_candidates
+
+
+class Stages:
+    """A stopwatch: `seconds` by stage, in order."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def end(self, stage: str) -> None:
+        """Give the time since the last stage's end to this one."""
+        now = time.perf_counter()
+        self.seconds[stage] = round(now - self._last, 4)
+        self._last = now
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scanner:
+    """An engine with the facts of its model: all that turns a tomogram into candidates.
+
+    tile: upper bounds of a cube's edges, zyx voxels, halo included. halo: voxels around a core.
+    """
+
+    engine: Engine
+    card: ModelCard
+    tile: Triple
+    halo: int
+
+    def scan(
+        self, tomogram: Tomogram, area: Mask | None, *, invert: bool, stages: Stages, progress: Progress
+    ) -> tuple[Intensity, Detections]:
+        """Return how bright a tomogram is and its candidates, rounded, best first; warn on the tomogram's own list.
+
+        area: where to look; None for everywhere.
+
+        Raises:
+            InputError, EngineError, UsageError: as measuring, running and tiling do.
+        """
+        grid = self._grid()
+        tiles = tiling.plan(tomogram.shape, tile=self.tile, **grid)
+        if area is not None:
+            tiles = [tile for tile in tiles if area.touches(tile)]
+        stages.end("open")
+        intensity = measure(tomogram)
+        stages.end("statistics")
+        self._check_polarity(tomogram, intensity, invert)
+        stages.end("polarity")
+        found = find_candidates(
+            self.engine,
+            NormalisedSource(tomogram, intensity, invert),
+            tiles,
+            limits=Limits.of(self.card),
+            split=partial(tiling.split, **grid),
+            inside=None if area is None else area.holds,
+            progress=progress,
+        )
+        tomogram.warnings += found.warnings
+        stages.end("inference")
+        return intensity, found.candidates.rounded().by_score()
+
+    def _grid(self) -> dict[str, Any]:
+        """Return the facts that plans and splits share."""
+        card = self.card
+        return {
+            "halo": self.halo,
+            "alignment": card.alignment,
+            "output_stride": card.output_stride,
+            "min_cells": card.max_candidates,
+        }
+
+    def _check_polarity(self, tomogram: Tomogram, intensity: Intensity, invert: bool) -> None:
+        """Warn if the model finds more in a sample of the tomogram with its contrast reversed."""
+        tiles = sample_tiles(tomogram.shape, alignment=self.card.alignment)
+        scores = []
+        for inverted in (invert, not invert):
+            source = NormalisedSource(tomogram, intensity, inverted)
+            scores.append(find_candidates(self.engine, source, tiles, limits=Limits.of(self.card)).candidates.scores)
+        if inverted_fits_better(*scores):
+            fix = "leave out --invert" if invert else "try --invert"
+            tomogram.warnings.append(f"the model finds more with the contrast reversed: {fix}")

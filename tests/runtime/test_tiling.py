@@ -1,0 +1,115 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from picker_runtime.errors import UsageError
+from picker_runtime.geometry import Box, Triple
+from picker_runtime.tiling import Tile, plan, split
+
+EDGE = st.integers(16, 200)
+SHAPE = st.tuples(EDGE, EDGE, EDGE)
+
+
+@st.composite
+def grids(draw: st.DrawFn) -> dict:
+    stride = draw(st.sampled_from([1, 2]))
+    alignment = stride * draw(st.sampled_from([1, 4, 8]))
+    halo = draw(st.integers(0, 20))
+    reach = -(-halo // alignment) * alignment
+    edges = st.integers(2 * reach + alignment, 160)
+    return {
+        "tile": draw(st.tuples(edges, edges, edges)),
+        "halo": halo,
+        "alignment": alignment,
+        "output_stride": stride,
+        "shift": tuple(alignment * n for n in draw(st.tuples(*[st.integers(-3, 30)] * 3))),
+    }
+
+
+def covered(shape: Triple, boxes: list[Box]) -> np.ndarray:
+    counts = np.zeros(shape, np.uint8)
+    for box in boxes:
+        counts[box.slices] += 1
+    return counts
+
+
+@given(SHAPE, grids())
+def test_cores_partition_the_tomogram(shape: Triple, grid: dict) -> None:
+    assert np.all(covered(shape, [tile.core for tile in plan(shape, **grid, min_cells=1)]) == 1)
+
+
+@given(SHAPE, grids(), st.integers(1, 4000))
+def test_cubes_are_alike_aligned_bounded_and_hold_their_core_and_halo(shape: Triple, grid: dict, cells: int) -> None:
+    bound = math.prod(e // grid["alignment"] * grid["alignment"] // grid["output_stride"] for e in grid["tile"])
+    tiles = plan(shape, **grid, min_cells=min(cells, bound))
+    assert len({tile.cube.shape for tile in tiles}) == 1
+    edges = tiles[0].cube.shape
+    assert all(edge <= bound for edge, bound in zip(edges, grid["tile"], strict=True))
+    assert math.prod(edge // grid["output_stride"] for edge in edges) >= min(cells, bound)
+    for tile in tiles:
+        assert all(n % grid["alignment"] == 0 for n in (*tile.cube.start, *edges))
+        needed = tile.core.grown(grid["halo"])
+        assert needed.intersection(tile.cube) == needed
+
+
+@given(SHAPE, grids())
+def test_a_tile_owns_its_core_and_one_output_cell_around_it_inside_the_tomogram(shape: Triple, grid: dict) -> None:
+    for tile in plan(shape, **grid, min_cells=1):
+        assert tile.owned == tile.core.grown(grid["output_stride"]).intersection(Box.whole(shape))
+
+
+def test_cores_are_balanced_below_the_bound() -> None:
+    tiles = plan((512, 512, 512), tile=(160, 160, 160), halo=16, alignment=16, output_stride=2, min_cells=1)
+    assert {tile.core.shape for tile in tiles} == {(128, 128, 128)}
+    tiles = plan((100, 100, 130), tile=(160, 160, 160), halo=16, alignment=8, output_stride=2, min_cells=1)
+    assert {tile.cube.shape for tile in tiles} == {(136, 136, 104)}  # 130 > 128: two cores of 72, not 128 and 2
+
+
+def test_z_is_whole_when_it_fits_and_cut_when_it_is_one_voxel_more() -> None:
+    def depths(nz: int) -> set[int]:
+        tiles = plan((nz, 300, 300), tile=(96, 96, 96), halo=16, alignment=8, output_stride=2, min_cells=1)
+        return {tile.core.shape[0] for tile in tiles}
+
+    assert depths(64) == {64}
+    assert depths(65) == {40, 25}
+
+
+def test_a_small_volume_gets_cubes_with_enough_cells_for_the_candidates() -> None:
+    [tile] = plan((16, 16, 16), tile=(64, 64, 64), halo=0, alignment=8, output_stride=2, min_cells=1024)
+    assert tile.cube == Box((0, 0, 0), (24, 24, 16)) or math.prod(tile.cube.shape) // 8 >= 1024
+    assert math.prod(edge // 2 for edge in tile.cube.shape) < 2048
+
+
+@pytest.mark.parametrize(("tile", "cells"), [((64, 47, 64), 1), ((64, 64, 64), 40000)])
+def test_bounds_without_room_are_refused(tile: Triple, cells: int) -> None:
+    with pytest.raises(UsageError, match="E80"):
+        plan((64, 64, 64), tile=tile, halo=17, alignment=8, output_stride=2, min_cells=cells)
+
+
+@given(SHAPE, grids())
+def test_halves_stand_in_for_their_tile_with_smaller_cubes(shape: Triple, grid: dict) -> None:
+    rules = {name: grid[name] for name in ("halo", "alignment", "output_stride")}
+    for tile in plan(shape, **grid, min_cells=1):
+        halves = split(tile, **rules, min_cells=1)
+        longest = max(tile.core.shape)
+        assert len(halves) in (0, 2)
+        if not halves:
+            assert longest <= grid["alignment"] or tile.cube.shape[tile.core.shape.index(longest)] <= longest + 80
+            continue
+        assert np.all(covered(shape, [half.core for half in halves]) == covered(shape, [tile.core]))
+        for half in halves:
+            assert half.cube.voxels < tile.cube.voxels
+            assert half.cube.shape == halves[0].cube.shape
+            assert all(n % grid["alignment"] == 0 for n in (*half.cube.start, *half.cube.shape))
+            needed = half.core.grown(grid["halo"])
+            assert needed.intersection(half.cube) == needed
+            assert half.owned == half.core.grown(grid["output_stride"]).intersection(Box.whole(shape))
+
+
+def test_a_tile_is_not_split_below_the_cells_its_candidates_need() -> None:
+    box = Box((0, 0, 0), (32, 32, 32))
+    tile = Tile(core=box, cube=box, owned=box)
+    assert len(split(tile, halo=0, alignment=8, output_stride=2, min_cells=2048)) == 2
+    assert split(tile, halo=0, alignment=8, output_stride=2, min_cells=2049) == []

@@ -1,0 +1,1 @@
+"""picker's training: simulator, detectors, trainer and evaluation."""

@@ -1,0 +1,121 @@
+"""Configuration of a training run: one TOML file, strict both ways."""
+
+import dataclasses
+import difflib
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from picker_runtime.errors import UsageError
+
+from picker_training.simulator.scene import SHREC2020_CLASSES
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSection:
+    """The network: particle classes, stage widths and residual blocks at strides 2, 4 and 8."""
+
+    name: str = "shrec12"
+    classes: tuple[str, ...] = SHREC2020_CLASSES
+    voxel_size_angstrom: float = 10.0
+    widths: tuple[int, ...] = (32, 64, 128)
+    blocks: tuple[int, ...] = (0, 2, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSection:
+    """Simulated scenes: how many, their seed, the unlabelled maps mixed in, and how samples are cut from them."""
+
+    scenes: int = 600
+    strangers: tuple[str, ...] = ("2uv8", "4v4r", "7n4y", "8tux")
+    crop: int = 96
+    halo: int = 8
+    snr: tuple[float, ...] = (0.02, 0.4)
+    turn_probability: float = 0.15
+    int8_probability: float = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserSection:
+    """AdamW with warm-up and cosine decay over `steps`; the exported weights are a moving average."""
+
+    steps: int = 6000
+    batch: int = 4
+    learning_rate: float = 2e-3
+    warmup: int = 200
+    weight_decay: float = 0.02
+    clip_norm: float = 5.0
+    average: float = 0.998
+    checkpoint_every: int = 200
+    validate_every: int = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Everything a run depends on besides the templates; `seed` fixes scenes and samples."""
+
+    seed: int = 1
+    workers: int = 1
+    model: ModelSection = field(default_factory=ModelSection)
+    data: DataSection = field(default_factory=DataSection)
+    optimiser: OptimiserSection = field(default_factory=OptimiserSection)
+
+
+def load_config(path: Path) -> TrainingConfig:
+    """Read a configuration file; keys left out keep their defaults.
+
+    Raises:
+        UsageError: E83 if the file is unreadable, a key is unknown or a value has the wrong type.
+    """
+    try:
+        table = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(83, str(path), f"not a readable TOML file ({error})", "correct the file") from error
+    config: TrainingConfig = _build(TrainingConfig, table, str(path), "")
+    return config
+
+
+def dump_config(config: TrainingConfig) -> str:
+    """Return the configuration as TOML that `load_config` reads back to an equal value."""
+    lines, sections = [], []
+    for entry in dataclasses.fields(config):
+        value = getattr(config, entry.name)
+        if dataclasses.is_dataclass(value):
+            body = [f"{f.name} = {_toml(getattr(value, f.name))}" for f in dataclasses.fields(value)]
+            sections.append("\n".join([f"\n[{entry.name}]", *body]))
+        else:
+            lines.append(f"{entry.name} = {_toml(value)}")
+    return "\n".join([*lines, *sections]) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _build(kind: Any, table: dict[str, Any], subject: str, where: str) -> Any:
+    hints = get_type_hints(kind)
+    for key in table:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            fix = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(hints)}"
+            raise UsageError(83, subject, f"unknown key {where}{key}", fix.rstrip("?"))
+    values = {key: _value(hints[key], value, subject, where + key) for key, value in table.items()}
+    return kind(**values)
+
+
+def _value(hint: Any, value: Any, subject: str, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise UsageError(83, subject, f"{where} is no table", f"write [{where}]")
+        return _build(hint, value, subject, where + ".")
+    if getattr(hint, "__origin__", None) is tuple:
+        if not isinstance(value, list):
+            raise UsageError(83, subject, f"{where} is {value!r}, expected a list", "write it in brackets")
+        return tuple(_value(hint.__args__[0], item, subject, where) for item in value)
+    wanted = (int, float) if hint is float else hint
+    if not isinstance(value, wanted) or isinstance(value, bool) != (hint is bool):
+        raise UsageError(83, subject, f"{where} is {value!r}, expected {hint.__name__}", "correct the value")
+    return hint(value)

@@ -1,0 +1,127 @@
+"""A pool of simulated scenes on disk: made on first use, read in crops, each a function of (seed, number) alone."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from picker_runtime.geometry import Triple
+
+from picker_training.simulator.scene import Scene, simulate, training_spec
+from picker_training.simulator.templates import Template
+
+SAMPLE_VOXELS = 65_536
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredScene:
+    """A scene as the pool keeps it.
+
+    volumes: `(2, d, h, w) float16`, mapped from disk: signal (unit variance of its particles' part) and noise (unit variance).
+    sample_signal, sample_noise: values of both at the same random voxels, for the statistics of any mixture.
+    positions: `(n, 3) float64, zyx, voxels`; class_ids: `(n,) int32`.
+    """
+
+    volumes: NDArray[np.float16]
+    sample_signal: NDArray[np.float32]
+    sample_noise: NDArray[np.float32]
+    positions: NDArray[np.float64]
+    class_ids: NDArray[np.int32]
+
+    @property
+    def shape(self) -> Triple:
+        """Edges of the volumes."""
+        _, d, h, w = self.volumes.shape
+        return d, h, w
+
+    def read_signal(self, start: NDArray[np.int64], crop: int) -> NDArray[np.float32]:
+        """Return a cube of the signal; what lies outside the scene is reflected, as the runtime does."""
+        return self._read(0, start, crop)
+
+    def read_noise(self, start: NDArray[np.int64], crop: int) -> NDArray[np.float32]:
+        """Return a cube of the noise, reflected outside the scene."""
+        return self._read(1, start, crop)
+
+    def _read(self, which: int, start: NDArray[np.int64], crop: int) -> NDArray[np.float32]:
+        index = [reflected(np.arange(s, s + crop), n) for s, n in zip(start.tolist(), self.shape, strict=True)]
+        low = [int(i.min()) for i in index]
+        box = tuple(slice(a, int(i.max()) + 1) for a, i in zip(low, index, strict=True))
+        part = np.asarray(self.volumes[which][box], np.float32)
+        return part[np.ix_(*(i - a for i, a in zip(index, low, strict=True)))]
+
+
+def reflected(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Return indices folded back into 0..length-1 without repeating the edge voxel (numpy's "reflect")."""
+    period = max(2 * (length - 1), 1)
+    folded = np.abs(index) % period
+    return np.minimum(folded, period - folded) if length > 1 else np.zeros_like(index)
+
+
+class ScenePool:
+    """Scenes `0 .. size-1` of one seed in a folder; a missing one is simulated when it is first asked for."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        size: int,
+        seed: int,
+        templates: list[Template],
+        strangers: list[Template],
+        voxel_size: float,
+        device: torch.device,
+    ) -> None:
+        self.folder = folder
+        self.size = size
+        self.seed = seed
+        self._templates = templates
+        self._strangers = strangers
+        self._voxel_size = voxel_size
+        self._device = device
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __getitem__(self, number: int) -> StoredScene:
+        """Return a scene, simulating it on first use."""
+        path = self.folder / f"{self.seed}_{number:05d}"
+        if not path.with_suffix(".npz").exists():
+            spec = training_spec(np.random.default_rng((self.seed, number)), voxel_size=self._voxel_size)
+            scene_seed = int(np.random.default_rng((self.seed, number, 1)).integers(2**62))
+            scene = simulate(spec, self._templates, scene_seed, strangers=self._strangers, device=self._device)
+            _store(scene, path, np.random.default_rng((self.seed, number, 2)))
+        return _load(path)
+
+
+def _store(scene: Scene, path: Path, rng: np.random.Generator) -> None:
+    scale = 1.0 / scene.signal_variance**0.5  # float16 holds values near 1 best
+    volumes = torch.stack([scene.signal * scale, scene.noise]).to(torch.float16).cpu().numpy()
+    index = rng.integers(0, volumes[0].size, SAMPLE_VOXELS)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    for suffix, save in (
+        (".npy", lambda file: np.save(file, volumes)),
+        (
+            ".npz",
+            lambda file: np.savez(
+                file,
+                sample_signal=volumes[0].reshape(-1)[index].astype(np.float32),
+                sample_noise=volumes[1].reshape(-1)[index].astype(np.float32),
+                positions=scene.placements.positions,
+                class_ids=scene.placements.class_ids,
+            ),
+        ),
+    ):
+        with temporary.open("wb") as file:
+            save(file)
+        temporary.replace(path.with_suffix(suffix))
+
+
+def _load(path: Path) -> StoredScene:
+    with np.load(path.with_suffix(".npz")) as facts:
+        return StoredScene(
+            volumes=np.load(path.with_suffix(".npy"), mmap_mode="r"),
+            sample_signal=facts["sample_signal"],
+            sample_noise=facts["sample_noise"],
+            positions=facts["positions"],
+            class_ids=facts["class_ids"],
+        )

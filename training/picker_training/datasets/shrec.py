@@ -1,0 +1,158 @@
+"""Folders in the layout of the SHREC challenges: a list of particles and volumes of equal shape.
+
+    model_0/
+        particle_locations.txt      `class x y z a b c`: voxels of the slab, ZXZ Euler angles in degrees
+        reconstruction.mrc          the tomogram
+        grandmodel.mrc              the noise-free density
+        class_mask.mrc              voxel -> class number, 0 = background
+        occupancy_mask.mrc          voxel -> particle number = line of the list from 1, 0 = background
+        class_bbox.mrc occupancy_bbox.mrc
+
+Each volume may be compressed (`.mrc.gz`); other files are ignored.
+"""
+
+import gzip
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picker_runtime.atomic import atomic_writer, check_writable_folder
+from picker_runtime.errors import InputError
+from picker_runtime.formats.shrec import read_locations
+from picker_runtime.geometry import Box
+from picker_runtime.mrc import MrcFile, write_mrc
+from picker_runtime.tomogram import Tomogram
+from picker_training.datasets.truth import Truth
+
+LOCATIONS = "particle_locations.txt"
+VOLUMES = ("reconstruction", "grandmodel", "class_mask", "occupancy_mask", "class_bbox", "occupancy_bbox")
+
+
+def read_truth(folder: Path) -> Truth:
+    """Read the particle list of a folder; columns after `class x y z` are ignored.
+
+    Raises:
+        InputError: E46, if the list is absent or a line is not `class x y z ...`; blank lines but at the end, headers
+            and comments are refused too, because a particle's number is its line's.
+    """
+    subject = f"{folder.name}/{LOCATIONS}"
+    try:
+        rows = read_locations(folder / LOCATIONS)
+    except InputError as error:
+        raise InputError(46, subject, error.problem, error.fix) from error
+    for number, row in enumerate(rows, start=1):
+        if row.line != number:
+            problem = f"line {number} is not a particle, and the line gives a particle's number"
+            raise InputError(46, subject, problem, "remove blank lines, headers and comments")
+    positions = np.array([row.position for row in rows], np.float64).reshape(-1, 3)
+    return Truth(names=tuple(row.name for row in rows), positions=positions)
+
+
+def read_occupancy_mask(folder: Path, truth: Truth) -> NDArray[np.int32]:
+    """Read which particle each voxel belongs to: `(D, H, W) int32, zyx`, 0 = background, else the line in the list.
+
+    Raises:
+        InputError: E46, if the mask is absent or holds anything but the numbers of the truth's particles.
+    """
+    return _read_numbers(folder, "occupancy_mask", highest=len(truth))
+
+
+def read_class_mask(folder: Path) -> NDArray[np.int32]:
+    """Read which class each voxel belongs to: `(D, H, W) int32, zyx`, 0 = background.
+
+    Raises:
+        InputError: E46, if the mask is absent or holds anything but whole numbers from 0.
+    """
+    return _read_numbers(folder, "class_mask", highest=np.iinfo(np.int16).max)
+
+
+def read_voxel_size(folder: Path) -> float:
+    """Return the voxel size in angstrom that the occupancy mask states.
+
+    Raises:
+        InputError: E46, if there is no occupancy mask; E31 or E32, if it states no usable voxel size.
+    """
+    with _volume_file(folder, "occupancy_mask") as path, Tomogram.open(path) as mask:
+        return mask.voxel_size
+
+
+def write_truth(
+    folder: Path,
+    truth: Truth,
+    *,
+    voxel_size: float,
+    volumes: Mapping[str, NDArray[Any]],
+    angles: NDArray[np.float64] | None = None,
+    compress: bool = False,
+) -> None:
+    """Write a folder in SHREC layout; the list comes last, so a folder that has one is complete.
+
+    voxel_size: angstrom.
+    volumes: name out of `VOLUMES` -> `(D, H, W), zyx`; whole numbers are stored as int16, or uint16 if they need it.
+    angles: `(n, 3) float64, degrees`, the columns `a b c`; 0 if absent.
+    compress: write `.mrc.gz`, the same bytes for the same input.
+
+    Raises:
+        ValueError: if a volume's name is unknown.
+        OutputError: E70 or E71, if the folder cannot be written.
+    """
+    if unknown := set(volumes) - set(VOLUMES):
+        raise ValueError(f"unknown volumes {sorted(unknown)}, expected some of {VOLUMES}")
+    check_writable_folder(folder)
+    for name, volume in volumes.items():
+        with ExitStack() as stack:
+            stream: Any = stack.enter_context(atomic_writer(folder / f"{name}.mrc{'.gz' * compress}", "wb"))
+            if compress:
+                stream = stack.enter_context(gzip.GzipFile("", "wb", fileobj=stream, mtime=0))
+            write_mrc(stream, _storable(volume), voxel_size)
+    rows = np.hstack([truth.positions[:, ::-1], np.zeros((len(truth), 3)) if angles is None else angles])
+    lines = (
+        f"{name} {x:.3f} {y:.3f} {z:.3f} {a:.4f} {b:.4f} {c:.4f}\n"
+        for name, (x, y, z, a, b, c) in zip(truth.names, rows, strict=True)
+    )
+    with atomic_writer(folder / LOCATIONS, "w") as stream:
+        stream.writelines(lines)
+
+
+def _storable(volume: NDArray[Any]) -> NDArray[Any]:
+    """Return whole numbers in the smallest type of an MRC file that no reader mistakes."""
+    if not np.issubdtype(volume.dtype, np.integer):
+        return volume
+    return volume.astype(np.uint16 if volume.max(initial=0) > np.iinfo(np.int16).max else np.int16)
+
+
+def _read_numbers(folder: Path, name: str, *, highest: int) -> NDArray[np.int32]:
+    with _volume_file(folder, name) as path, MrcFile(path) as volume:
+        values = volume.read(Box.whole(volume.header.shape))
+    if not np.all((values >= 0) & (values <= highest) & (values == np.rint(values))):
+        problem = f"values {values.min():g} to {values.max():g}, expected whole numbers 0 to {highest}"
+        raise InputError(46, f"{folder.name}/{name}.mrc", problem, "use the mask that belongs to the particle list")
+    return values.astype(np.int32)
+
+
+@contextmanager
+def _volume_file(folder: Path, name: str) -> Iterator[Path]:
+    """Give the path of a volume of the folder, decompressed if need be for as long as the block lasts."""
+    path = folder / f"{name}.mrc"
+    compressed = folder / f"{name}.mrc.gz"
+    if path.exists():
+        yield path
+        return
+    if not compressed.exists():
+        raise InputError(46, f"{folder.name}/{path.name}", "not found", "use a folder in SHREC layout")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / path.name
+        try:
+            with gzip.open(compressed) as source, path.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        except (OSError, EOFError, zlib.error) as error:
+            problem = f"cannot be decompressed ({error})"
+            raise InputError(46, f"{folder.name}/{compressed.name}", problem, "copy it again") from error
+        yield path

@@ -1,0 +1,1 @@
+"""Detectors: networks, their target assignment and losses, and the decoding that is exported with them."""

@@ -1,0 +1,73 @@
+"""Assignment: what each output cell should predict, given the particles' centres and classes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from picker_training.detectors.point import OUTPUT_STRIDE
+
+PEAK_SIGMA_CELLS = 1.0
+"""Width of the objectness peak around a centre."""
+
+REACH_CELLS = 1.8
+"""Cells this near to a particle's own cell learn its class and offset (the 3x3x3 cells around it)."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Targets of a batch, one value per output cell.
+
+    objectness: `(n, d, h, w)` in 0..1, exactly 1 in each particle's own cell.
+    class_ids: `(n, d, h, w) int64`, of the nearest particle.
+    offset: `(n, 3, d, h, w)` zyx voxels from the cell's centre to the nearest particle.
+    near: `(n, d, h, w)` weight of class and offset, 0 away from particles.
+    counts: `(n, d, h, w)` 1 where the loss counts, 0 in the halo.
+    """
+
+    objectness: Tensor
+    class_ids: Tensor
+    offset: Tensor
+    near: Tensor
+    counts: Tensor
+
+
+def cell_centres(shape: tuple[int, int, int], device: torch.device) -> Tensor:
+    """Return the centres of output cells `(d, h, w, 3)` zyx in voxels of the cube."""
+    axes = [torch.arange(n, device=device) * float(OUTPUT_STRIDE) + (OUTPUT_STRIDE - 1) / 2 for n in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+
+
+def assign(
+    positions: list[Tensor], class_ids: list[Tensor], cube: tuple[int, int, int], *, halo: int, device: torch.device
+) -> Targets:
+    """Make the targets of a batch from `(p, 3)` zyx voxel positions and `(p,)` classes per cube of edges `cube`."""
+    d, h, w = (n // OUTPUT_STRIDE for n in cube)
+    centres = cell_centres((d, h, w), device)
+    parts = [_assign_one(p.to(device), c.to(device), centres) for p, c in zip(positions, class_ids, strict=True)]
+    objectness, classes, offset, near = (torch.stack(t) for t in zip(*parts, strict=True))
+    counts = torch.zeros_like(objectness)
+    ring = halo // OUTPUT_STRIDE
+    counts[:, ring : d - ring, ring : h - ring, ring : w - ring] = 1.0
+    return Targets(objectness=objectness, class_ids=classes, offset=offset, near=near, counts=counts)
+
+
+def _assign_one(positions: Tensor, class_ids: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    grid = centres.shape[:3]
+    if len(positions) == 0:
+        zero = torch.zeros(grid, device=centres.device)
+        return zero, zero.long(), zero.expand(3, *grid), zero
+    cells = centres.reshape(-1, 3)
+    own_cell = torch.floor(positions / OUTPUT_STRIDE + 0.5 / OUTPUT_STRIDE) * OUTPUT_STRIDE + (OUTPUT_STRIDE - 1) / 2
+    distance, _ = (torch.cdist(cells, own_cell) / OUTPUT_STRIDE).min(dim=1)
+    _, nearest = torch.cdist(cells, positions).min(dim=1)
+    objectness = torch.exp(-(distance**2) / (2.0 * PEAK_SIGMA_CELLS**2))
+    objectness = torch.where(distance < 1e-3, torch.ones_like(objectness), objectness)
+    near = torch.where(distance <= REACH_CELLS, objectness, torch.zeros_like(objectness))
+    offset = positions[nearest] - cells
+    return (
+        objectness.reshape(grid),
+        class_ids[nearest].reshape(grid),
+        offset.T.reshape(3, *grid),
+        near.reshape(grid),
+    )

@@ -1,0 +1,1 @@
+"""Rules that score picks against a truth, each named; numpy alone."""
