@@ -1,1 +1,1 @@
-"""picker's export: a trained network becomes the ONNX graph that the runtime runs."""
+"""picker's export: from a training run to a model bundle, measured through the graph that ships."""

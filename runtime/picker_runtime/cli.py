@@ -5,18 +5,16 @@ import sys
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from picker_runtime import console
+from picker_runtime import console, options
 from picker_runtime.errors import PickerError, one_line
 from picker_runtime.progress import progress_bar
 from picker_runtime.settings import (
-    ByteSign,
     DetectSettings,
     PicksSettings,
-    RelionCentre,
     Thresholds,
     parse_classes,
     parse_tile,
@@ -28,23 +26,6 @@ if TYPE_CHECKING:
     from picker_runtime.worker import Progress
 
 app = typer.Typer(help="Find particles in cryo-electron tomograms.", add_completion=False)
-
-Inputs = Annotated[list[Path] | None, typer.Argument(metavar="INPUT...", help="Tomograms: .mrc, .rec or .map files.")]
-ThresholdOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--threshold", metavar="T|CLASS=T", help="Lowest score of a pick, for all classes or one; repeatable."
-    ),
-]
-ClassesOption = Annotated[str | None, typer.Option(metavar="A,B", help="Only these classes.")]
-FormatOption = Annotated[
-    list[str] | None, typer.Option("--format", metavar="NAME", help="A further format beside the CSV; repeatable.")
-]
-CentreOption = Annotated[RelionCentre, typer.Option(help="Centre of RELION 5 coordinates: size/2, or size/2 - 1.")]
-Mode0Option = Annotated[ByteSign | None, typer.Option(help="How to read 8-bit voxels.")]
-VoxelSizeOption = Annotated[float | None, typer.Option(metavar="ANGSTROM", help="Instead of the header's.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per tomogram on stdout, no tables.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No tables, no progress, no warnings; only errors.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +39,7 @@ class Screen:
         """Give a progress bar, where there is a terminal for it."""
         return progress_bar(sys.stderr, label, shown=not self.quiet)
 
-    def finished(self, path: Path, detection: "Detection", files: list[Path], seconds: float) -> None:
+    def finished(self, path: Path, detection: "Detection", folder: Path, seconds: float) -> None:
         """Show what was found in one tomogram."""
         from picker_runtime.summary import picks_table, written_line
 
@@ -66,12 +47,11 @@ class Screen:
             for warning in detection.record.warnings:
                 console.complain(f"warning: {path.name}: {warning}")
         if self.as_json:
-            folder = str(files[0].parent)
-            line = {"input": str(path), "output": folder, "seconds": round(seconds, 3)} | asdict(detection.record)
-            print(json.dumps(line), flush=True)
+            facts = {"input": str(path), "output": str(folder), "seconds": round(seconds, 3)}
+            print(json.dumps(facts | asdict(detection.record)), flush=True)
         elif not self.quiet:
             print(picks_table(detection.record, detection.picks))
-            print(written_line(seconds, files), flush=True)
+            print(written_line(seconds, folder, detection.record.outputs), flush=True)
 
     def refused(self, path: Path, error: Exception) -> None:
         """Show why one tomogram was not done."""
@@ -90,10 +70,7 @@ class Screen:
 
 
 @app.callback(invoke_without_command=True)
-def picker_runtime(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
-) -> int:
+def picker_runtime(context: typer.Context, version: options.Version = False) -> int:
     """Find particles in cryo-electron tomograms."""
     if version:
         from importlib.metadata import version as installed
@@ -106,32 +83,24 @@ def picker_runtime(
 
 @app.command()
 def detect(
-    inputs: Inputs = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", envvar="PICKER_OUTPUT", help="Folder for the picks.")
-    ] = Path("picks"),
-    model: Annotated[str, typer.Option(envvar="PICKER_MODEL", help="A bundled model's name, or a folder.")] = "shrec12",
-    engine: Annotated[str, typer.Option(envvar="PICKER_ENGINE", metavar="auto|openvino|onnxruntime")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(min=1, envvar="PICKER_THREADS", help="Default: the cores allowed.")
-    ] = None,
-    tile: Annotated[
-        str | None, typer.Option(envvar="PICKER_TILE", metavar="N|Z,Y,X", help="Largest cube, in voxels.")
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, envvar="PICKER_BATCH", help="Cubes per call of the engine.")] = 1,
-    voxel_size: VoxelSizeOption = None,
-    mode0: Mode0Option = None,
-    invert: Annotated[bool, typer.Option("--invert", help="The particles are of the other contrast.")] = False,
-    threshold: ThresholdOption = None,
-    classes: ClassesOption = None,
-    mask: Annotated[
-        Path | None, typer.Option(help="MRC of the tomogram's shape; picks only where it is not 0.")
-    ] = None,
-    formats: FormatOption = None,
-    relion_centre: CentreOption = "core",
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    print_config: Annotated[bool, typer.Option("--print-config", help="Show the settings as JSON and end.")] = False,
+    inputs: options.Inputs = None,
+    output: options.Output = Path("picks"),
+    model: options.Model = "shrec12",
+    engine: options.Engine = "auto",
+    threads: options.Threads = None,
+    tile: options.Tile = None,
+    batch: options.Batch = 1,
+    voxel_size: options.VoxelSize = None,
+    mode0: options.Mode0 = None,
+    invert: options.Invert = False,
+    threshold: options.ThresholdTexts = None,
+    classes: options.Classes = None,
+    mask: options.MaskFile = None,
+    formats: options.Formats = None,
+    relion_centre: options.Centre = "core",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    print_config: options.PrintConfig = False,
 ) -> int:
     """Find the particles of tomograms and write them as CSV and in other formats."""
     settings = DetectSettings(
@@ -151,14 +120,14 @@ def detect(
 
 @app.command()
 def picks(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Folders of `detect`, or files in them.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: where the candidates are.")] = None,
-    threshold: ThresholdOption = None,
-    classes: ClassesOption = None,
-    formats: FormatOption = None,
-    relion_centre: CentreOption = "core",
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    inputs: options.Detected = None,
+    output: options.PicksOutput = None,
+    threshold: options.ThresholdTexts = None,
+    classes: options.Classes = None,
+    formats: options.Formats = None,
+    relion_centre: options.Centre = "core",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> int:
     """Make picks again from kept candidates: other thresholds, other formats, no tomogram needed."""
     from picker_runtime.jobs import pick_all
@@ -172,11 +141,7 @@ def picks(
 
 
 @app.command()
-def info(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Tomograms, `<stem>.json` records or models.")],
-    voxel_size: VoxelSizeOption = None,
-    mode0: Mode0Option = None,
-) -> int:
+def info(files: options.Files, voxel_size: options.VoxelSize = None, mode0: options.Mode0 = None) -> int:
     """Show what a file holds: header, voxel size, statistics and contrast; or picks; or a model."""
     from picker_runtime.batch import run_batch
     from picker_runtime.inspection import describe
@@ -189,9 +154,7 @@ def info(
 
 
 @app.command()
-def sample(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the copy.")] = Path("sample"),
-) -> int:
+def sample(output: options.SampleOutput = Path("sample")) -> int:
     """Copy out the sample tomogram, simulated, with its truth."""
     from picker_runtime.sample import copy_sample
 
@@ -201,9 +164,7 @@ def sample(
 
 
 @app.command()
-def doctor(
-    gemm: Annotated[bool, typer.Option("--gemm", help="Also measure the speed of matrix products.")] = False,
-) -> int:
+def doctor(gemm: options.Gemm = False) -> int:
     """Check this installation: versions, engines, bundled models, folders."""
     from picker_runtime.doctor import examine
 

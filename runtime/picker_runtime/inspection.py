@@ -37,7 +37,7 @@ def _tomogram(tomogram: Tomogram) -> list[tuple[str, ...]]:
     z, y, x = tomogram.shape
     intensity = measure(tomogram)
     header = tomogram.header
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("shape", f"{z} x {y} x {x} voxels (z, y, x)"),
         ("voxel size", f"{tomogram.voxel_size:.4g} A"),
         ("stored as", f"MRC mode {header['mode']} ({header['dtype']})"),
@@ -57,11 +57,14 @@ def _tails(tomogram: Tomogram) -> str:
     low, middle, high = np.quantile(values[np.isfinite(values)], (TAIL, 0.5, 1 - TAIL))
     darker = middle - low > high - middle
     longer = "dark" if darker else "bright"
-    return f"{low:.6g} to {high:.6g} without {TAIL:.1%} at each end: longer on the {longer} side, as with {longer} particles"
+    span = f"{low:.6g} to {high:.6g} without {TAIL:.1%} at each end"
+    return f"{span}: longer on the {longer} side, as with {longer} particles"
 
 
 def _record(record: DetectionRecord) -> list[tuple[str, ...]]:
-    picks = [(name, f"{count} picks", f"threshold {record.thresholds[name]:g}") for name, count in record.counts.items()]
+    picks = [
+        (name, f"{count} picks", f"threshold {record.thresholds[name]:g}") for name, count in record.counts.items()
+    ]
     z, y, x = record.tomogram.shape
     return [
         ("tomogram", record.tomogram.path or record.tomogram.name),

@@ -150,9 +150,8 @@ def _median_within_step(ordered: NDArray[np.float32]) -> float:
 
 def _looks_wrapped(values: NDArray[np.float32]) -> bool:
     """Tell whether signed bytes crowd both ends and leave the middle empty, as unsigned ones read as signed do."""
-    size = max(values.size, 1)
-    ends = min(np.count_nonzero(values >= 96), np.count_nonzero(values < -96)) / size
-    return bool(ends > 0.05 and ends > np.count_nonzero(np.abs(values) < 32) / size)
+    ends = min(np.count_nonzero(values >= 96), np.count_nonzero(values < -96))
+    return bool(ends > np.count_nonzero(np.abs(values) < 32))
 
 
 def _no_signal(subject: str, problem: str) -> InputError:

@@ -35,8 +35,8 @@ class Screen(Protocol):
         """Give the function that shows how many tiles are done."""
         ...
 
-    def finished(self, path: Path, detection: Detection, files: list[Path], seconds: float) -> None:
-        """Show the picks of one tomogram."""
+    def finished(self, path: Path, detection: Detection, folder: Path, seconds: float) -> None:
+        """Show the picks of one tomogram, whose files are in `folder`."""
         ...
 
     def refused(self, path: Path, error: Exception) -> None:
@@ -70,8 +70,8 @@ def detect_all(settings: DetectSettings, screen: Screen) -> BatchResult:
             start = time.perf_counter()
             with screen.progress(path.name) as progress:
                 detection = picker.detect(path, **options, progress=progress)
-            files = _write(targets[path], detection, path, settings)
-            screen.finished(path, detection, files, time.perf_counter() - start)
+            written = _write(targets[path], detection, path, settings)
+            screen.finished(path, written, settings.output, time.perf_counter() - start)
 
         return run_batch(settings.inputs, work, screen.refused)
 
@@ -91,8 +91,8 @@ def pick_all(settings: PicksSettings, screen: Screen) -> BatchResult:
         start = time.perf_counter()
         detection = pick_again(path, settings)
         tomogram = detection.record.tomogram.path
-        files = _write(targets[path], detection, path.parent / tomogram if tomogram else None, settings)
-        screen.finished(path, detection, files, time.perf_counter() - start)
+        written = _write(targets[path], detection, path.parent / tomogram if tomogram else None, settings)
+        screen.finished(path, written, targets[path].parent, time.perf_counter() - start)
 
     return run_batch(list(targets), work, screen.refused)
 
@@ -133,7 +133,7 @@ def _prepare(settings: DetectSettings | PicksSettings, targets: Collection[tuple
 
 def _write(
     target: Path, detection: Detection, tomogram: Path | None, settings: DetectSettings | PicksSettings
-) -> list[Path]:
+) -> Detection:
     return write_outputs(
         target, detection, tomogram=tomogram, formats=settings.formats, relion_centre=settings.relion_centre
     )

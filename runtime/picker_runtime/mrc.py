@@ -71,12 +71,11 @@ class MrcFile:
         values = np.empty(box.shape, np.float32)
         rows_at_once = max(1, min(y1 - y0, WINDOW_BYTES // row_bytes))
         buffer = np.empty((rows_at_once, nx), header.dtype)
-        with np.errstate(invalid="ignore", over="ignore"):  # signalling NaN of float16
-            for z in range(z0, z1):
-                for y in range(y0, y1, rows_at_once):
-                    rows = buffer[: min(rows_at_once, y1 - y)]
-                    self._fill(rows, header.data_offset + (z * ny + y) * row_bytes)
-                    values[z - z0, y - y0 : y - y0 + len(rows)] = rows[:, x0:x1]
+        for z in range(z0, z1):
+            for y in range(y0, y1, rows_at_once):
+                rows = buffer[: min(rows_at_once, y1 - y)]
+                self._fill(rows, header.data_offset + (z * ny + y) * row_bytes)
+                values[z - z0, y - y0 : y - y0 + len(rows)] = rows[:, x0:x1]
         return values
 
     def check_unchanged(self) -> None:

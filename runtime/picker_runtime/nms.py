@@ -1,6 +1,7 @@
 """From candidates to picks: thresholds per class, then removal of the weaker of two particles that overlap."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +37,9 @@ def suppress(detections: Detections, *, fraction: float, voxel_size: float) -> D
     better, worse = _overlaps(ranked.positions, reaches)
     order = np.argsort(better, kind="stable")
     better, worse = better[order], worse[order]
-    firsts = np.flatnonzero(np.diff(better, prepend=-1))
+    borders = [*np.flatnonzero(np.diff(better, prepend=-1)), len(better)]
     kept = np.ones(len(ranked), np.bool_)
-    for first, stop in zip(firsts, [*firsts[1:], len(better)], strict=True):
+    for first, stop in pairwise(borders):
         if kept[better[first]]:
             kept[worse[first:stop]] = False
     return ranked.select(kept)

@@ -57,8 +57,8 @@ def write_outputs(
     tomogram: Path | None,
     formats: Sequence[str],
     relion_centre: Literal["core", "python"],
-) -> list[Path]:
-    """Write all files of one tomogram to `folder / stem`, results first and the record last; return them in that order.
+) -> Detection:
+    """Write all files of one tomogram to `folder / stem`, the record last; return the detection with it as written.
 
     tomogram: the file that was picked, None for an array.
 
@@ -74,9 +74,10 @@ def write_outputs(
             written += find_writer(name)(folder, stem, detection.picks, context)
     written.append(folder / (stem + RECORD))
     origin = replace(detection.record.tomogram, name=stem, path=path_from(folder, tomogram) if tomogram else "")
-    outputs = tuple(file.relative_to(folder).as_posix() for file in written)
-    replace(detection.record, tomogram=origin, outputs=outputs).write(written[-1])
-    return written
+    names = tuple(dict.fromkeys(file.relative_to(folder).as_posix() for file in written))
+    record = replace(detection.record, tomogram=origin, outputs=names)
+    record.write(written[-1])
+    return replace(detection, record=record)
 
 
 def find_records(inputs: Iterable[Path]) -> list[Path]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from picker_runtime.errors import UsageError
-from picker_runtime.geometry import Triple
 
 ByteSign = Literal["signed", "unsigned"]
 RelionCentre = Literal["core", "python"]
@@ -56,7 +55,7 @@ class DetectSettings:
     model: str
     engine: str
     threads: int | None
-    tile: Triple | None
+    tile: tuple[int, int, int] | None
     batch: int
     voxel_size: float | None
     mode0: ByteSign | None
@@ -91,7 +90,7 @@ class PicksSettings:
     relion_centre: RelionCentre
 
 
-def parse_tile(text: str | None) -> Triple | None:
+def parse_tile(text: str | None) -> tuple[int, int, int] | None:
     """Read the edges of the largest cube: `96`, or `64,160,160` for z, y, x; None for None.
 
     Raises:

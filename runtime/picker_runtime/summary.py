@@ -35,11 +35,9 @@ def picks_table(record: DetectionRecord, picks: Detections) -> str:
     return f"{one_line(record.tomogram.name)}: {size}\n{columns(rows)}"
 
 
-def written_line(seconds: float, files: Sequence[Path]) -> str:
+def written_line(seconds: float, folder: Path, names: Sequence[str]) -> str:
     """Return the line that ends a tomogram: how long it took and what was written."""
-    names = ", ".join(one_line(file.name) for file in files)
-    folder = one_line(str(files[0].parent)) if files else "nothing"
-    return f"  {seconds:.2f} s, {len(files)} files written to {folder}: {names}"
+    return one_line(f"  {seconds:.2f} s, {len(names)} files written to {folder}: {', '.join(names)}")
 
 
 def batch_line(result: BatchResult) -> str:

@@ -107,6 +107,6 @@ def _crowding(lost_below: list[float], limits: Limits) -> tuple[str, ...]:
     if not lost_below:
         return ()
     return (
-        f"{len(lost_below)} tiles hold more than {limits.max_candidates} candidates: "
-        f"some that score below {max(lost_below):.3f} are missing there",
+        f"tiles with more than {limits.max_candidates} candidates: {len(lost_below)}; "
+        f"some of those that score below {max(lost_below):.3f} are missing",
     )

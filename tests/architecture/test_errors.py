@@ -3,8 +3,9 @@
 import ast
 from pathlib import Path
 
-import picker_runtime.errors as errors
 import pytest
+
+import picker_runtime.errors as errors
 
 ROOT = Path(__file__).parents[2]
 RANGES = {

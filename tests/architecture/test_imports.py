@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from golden.blob_graph import golden_bundle, volume_with_blobs
+
 from picker_runtime.mrc import write_mrc
 
 HEAVY = {"numpy", "openvino", "onnxruntime", "torch", "onnx", "scipy"}
@@ -31,7 +32,9 @@ def modules_of(arguments: list[str], folder: Path, *, absent: set[str] = frozens
     return status, {module.partition(".")[0] for module in modules}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["detect", "--help"], ["--version"], ["detect", "--print-config", "a"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["detect", "--help"], ["--version"], ["detect", "--print-config", "a"]]
+)
 def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     status, modules = modules_of(arguments, tmp_path)
     assert status == 0

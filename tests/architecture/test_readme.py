@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from picker_runtime.cli import app
 from typer.testing import CliRunner
+
+from picker_runtime.cli import app
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

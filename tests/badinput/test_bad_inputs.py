@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.badinput.corpus import BAD, NOISE, ODD, UNMEASURABLE, Case, header
+from badinput.corpus import BAD, NOISE, ODD, UNMEASURABLE, Case
+from badinput.mrc_block import header
 
 from picker_runtime.errors import CODES, InputError
 from picker_runtime.geometry import Box
@@ -79,7 +80,7 @@ def test_the_fix_names_the_command(name: str, hint: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_absurd_dimensions_are_quoted_in_the_byte_order_of_the_stamp(order: str, tmp_path: Path) -> None:
     (tmp_path / "a.mrc").write_bytes(header(order=order, shape=(20, 0, 28)))
-    with pytest.raises(InputError, match="E20 a.mrc: absurd header: 28 x 0 x 20 voxels"):
+    with pytest.raises(InputError, match=r"E20 a\.mrc: absurd header: 28 x 0 x 20 voxels"):
         Tomogram.open(tmp_path / "a.mrc")
 
 

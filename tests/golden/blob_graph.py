@@ -1,8 +1,8 @@
 """A hand-made model that finds gaussian blobs exactly: the full graph contract with a receptive field of a few voxels.
 
-It smooths with [1 2 1] / 4 along each axis, which cancels a checkerboard exactly, and interpolates log intensity at a
-3x3x3 peak with a parabola, which is exact for a gaussian. `volume_with_blobs` makes volumes that suit it: blobs on a
-checkerboard, whose median is 0 and whose scale is 1, so that normalisation and clipping leave the blobs as they are.
+It smooths with [1 2 1] / 4 along each axis, which cancels values that alternate from voxel to voxel, and interpolates
+log intensity at a 3x3x3 peak with a parabola, which is exact for a gaussian. `volume_with_blobs` makes volumes that
+suit it: an alternating background of median 0 and scale 1, and blobs that stay below the clipping at 5.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from picker_runtime.card import ModelCard, ParticleClass
 
 SIGMA = 1.5
 CLASSES = (("small", 50.0), ("large", 80.0))  # name, diameter in angstrom
-SMALL, LARGE = 2.0, 4.0  # amplitudes of the two classes, in units of the background's scale
+SMALL, LARGE = 1.75, 3.5  # amplitudes of the two classes, in units of the background's scale
 FLOOR, THRESHOLD = 0.05, 0.2
 VOXEL_SIZE = 10.0
 HALO, ALIGNMENT = 8, 4
-CHECKERBOARD = 1 / 1.4826  # amplitude whose median absolute deviation stands for a scale of 1
+BACKGROUND = 2 / 1.4826  # greatest of amplitudes, evenly spread from 0, whose median stands for a scale of 1
 
 
 def blob_graph(path: Path, *, stride: int = 2, max_candidates: int = 64, dark: bool = False) -> Path:
@@ -74,12 +74,13 @@ def volume_with_blobs(
 ) -> NDArray[np.float32]:
     """Return a volume `(z, y, x) float32` with a gaussian blob at each position `(n, 3) zyx, voxels`."""
     rng = np.random.default_rng(seed)
-    grid = np.indices(shape)
-    volume = np.where(grid.sum(axis=0) % 2, CHECKERBOARD, -CHECKERBOARD) + rng.normal(0, 1e-3, shape)
+    grid = np.ogrid[tuple(slice(n) for n in shape)]
+    amplitude_of_x = BACKGROUND * (rng.permutation(shape[2]) + 0.5) / shape[2]
+    volume = np.where(sum(grid) % 2, amplitude_of_x, -amplitude_of_x) + rng.normal(0, 1e-3, shape)
     for position, amplitude in zip(positions, np.broadcast_to(amplitudes, len(positions)), strict=True):
         window = tuple(slice(max(0, int(p) - 9), int(p) + 11) for p in position)
-        squared = sum((grid[axis][window] - p) ** 2 for axis, p in enumerate(position))
-        volume[window] += amplitude * np.exp(-squared / (2 * SIGMA**2)) * (-1 if dark else 1)
+        near = np.ix_(*(np.arange(n)[part] - p for n, part, p in zip(shape, window, position, strict=True)))
+        volume[window] += amplitude * np.exp(-sum(d**2 for d in near) / (2 * SIGMA**2)) * (-1 if dark else 1)
     return volume.astype(np.float32)
 
 

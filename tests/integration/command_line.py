@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from golden.blob_graph import VOXEL_SIZE, scattered, volume_with_blobs
 from numpy.typing import NDArray
+
 from picker_runtime.cli import app
 from picker_runtime.console import run
 from picker_runtime.mrc import write_mrc

@@ -11,6 +11,7 @@ import pytest
 from badinput import corpus
 from golden.blob_graph import golden_bundle, volume_with_blobs
 from integration.command_line import SHAPE, contents, picker, tomogram
+
 from picker_runtime.detector import Picker
 from picker_runtime.mrc import write_mrc
 
@@ -72,29 +73,39 @@ BAD: dict[Callable[[Path], None], int] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "code"), BAD.items(), ids=lambda value: getattr(value, "__name__", ""))
-def test_a_bad_file_costs_itself_alone(
-    make: Callable[[Path], None], code: int, tmp_path: Path, golden_model: Path
-) -> None:
-    make(tmp_path / "bad.mrc")
-    tomogram(tmp_path / "good.mrc")
-    outcome = picker("detect", tmp_path / "bad.mrc", tmp_path / "good.mrc", "-o", tmp_path / "out", "--model", golden_model)
+def test_bad_files_cost_themselves_alone(tmp_path: Path, golden_model: Path) -> None:
+    inputs = []
+    for make in BAD:
+        bad, good = tmp_path / f"{make.__name__}.mrc", tmp_path / f"after {make.__name__}.mrc"
+        make(bad)
+        tomogram(good)
+        inputs += [bad, good]
+    outcome = picker("detect", *inputs, "-o", tmp_path / "out", "--model", golden_model)
     assert outcome.status == 3
-    refusal, summary = outcome.complaints
-    assert refusal.startswith(f"picker: E{code} bad.mrc")
-    assert ONE_LINE.fullmatch(refusal)
-    assert summary == "picker: 1 of 2 files done, 1 refused"
-    assert sorted(contents(tmp_path / "out")) == ["good.candidates.csv", "good.csv", "good.json"]
+    *refusals, summary = outcome.complaints
+    for refusal, (make, code) in zip(refusals, BAD.items(), strict=True):
+        assert refusal.startswith(f"picker: E{code} {make.__name__}.mrc")
+        assert ONE_LINE.fullmatch(refusal)
+    assert summary == f"picker: {len(BAD)} of {2 * len(BAD)} files done, {len(BAD)} refused"
+    written = [f"after {make.__name__}{suffix}" for make in BAD for suffix in (".candidates.csv", ".csv", ".json")]
+    assert sorted(contents(tmp_path / "out")) == sorted(written)
 
 
-@pytest.mark.parametrize("case", [*corpus.BAD, *corpus.UNMEASURABLE], ids=lambda case: case.name)
-def test_every_bad_file_of_the_corpus_is_one_line(case: corpus.Case, tmp_path: Path, golden_model: Path) -> None:
-    path = case.write(tmp_path)
-    outcome = picker("detect", path, "-o", tmp_path / "out", "--model", golden_model)
+def test_every_bad_file_of_the_corpus_is_one_line(tmp_path: Path, golden_model: Path) -> None:
+    codes, inputs = [], []
+    for number, case in enumerate([*corpus.BAD, *corpus.UNMEASURABLE]):
+        (tmp_path / str(number)).mkdir()
+        path = case.write(tmp_path / str(number))
+        if "\0" not in str(path):  # no command line can say that
+            link = tmp_path / f"{number} {path.name[:80]}"  # a name of its own; the file itself stays where it is
+            link.symlink_to(path)
+            inputs.append(link)
+            codes.append(case.code)
+    outcome = picker("detect", *inputs, "-o", tmp_path / "out", "--model", golden_model)
     assert outcome.status == 3
-    assert len(outcome.complaints) == 1
-    assert ONE_LINE.fullmatch(outcome.complaints[0])
-    assert outcome.stderr.startswith(f"picker: E{case.code} ")
+    *refusals, _ = outcome.complaints
+    assert [refusal for refusal in refusals if not ONE_LINE.fullmatch(refusal)] == []
+    assert [int(refusal[9:11]) for refusal in refusals] == codes
     assert contents(tmp_path / "out") == {}
 
 
@@ -107,12 +118,14 @@ def test_a_batch_is_as_good_as_each_alone(tmp_path: Path, golden_model: Path) ->
         picker("detect", file, "-o", tmp_path / "alone", "--model", golden_model)
     assert together.status == 0
     assert together.complaints == []
-    assert {name for name in contents(tmp_path / "together")} >= {"a.csv", "b.csv", "001.csv"}
+    assert set(contents(tmp_path / "together")) >= {"a.csv", "b.csv", "001.csv"}
     for name, content in contents(tmp_path / "alone").items():
         assert name.endswith(".json") or contents(tmp_path / "together")[name] == content
 
 
-@pytest.mark.parametrize("pair", [("x/a.mrc", "y/a.mrc"), ("a.mrc", "a.rec"), ("a.mrc.gz", "a.mrc"), ("a.mrc", "a.candidates.mrc")])
+@pytest.mark.parametrize(
+    "pair", [("x/a.mrc", "y/a.mrc"), ("a.mrc", "a.rec"), ("a.mrc.gz", "a.mrc"), ("a.mrc", "a.candidates.mrc")]
+)
 def test_equal_stems_are_refused_before_any_work(pair: tuple[str, str], tmp_path: Path, golden_model: Path) -> None:
     for name in pair:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -140,9 +153,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
 @pytest.mark.parametrize(
     "options",
     [
-        ["--threshold", "2"], ["--threshold", "0.001"], ["--threshold", "blob=0.4"], ["--classes", "blob"], ["--classes", ","],
-        ["--format", "word"], ["--engine", "abacus"], ["--tile", "8"], ["--tile", "1,2"], ["--batch", "0"], ["--mode0", "odd"],
-        ["--relion-centre", "left"], ["--voxel-size", "-3"], ["--threads", "many"], ["--no-such-option"],
+        ["--threshold", "2"], ["--threshold", "0.001"], ["--threshold", "blob=0.4"], ["--classes", "blob"],
+        ["--classes", ","], ["--format", "word"], ["--engine", "abacus"], ["--tile", "8"], ["--tile", "1,2"],
+        ["--batch", "0"], ["--mode0", "odd"], ["--relion-centre", "left"], ["--voxel-size", "-3"],
+        ["--threads", "many"], ["--no-such-option"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -209,8 +223,8 @@ def test_json_has_one_object_for_each_tomogram(tmp_path: Path, golden_model: Pat
 def test_the_table_counts_the_picks(tmp_path: Path, golden_model: Path) -> None:
     found = tomogram(tmp_path / "a.mrc")
     outcome = picker("detect", tmp_path / "a.mrc", "-o", tmp_path / "out", "--model", golden_model)
-    rows = dict(re.findall(r"^ +(\w+) +(\d+)  ", outcome.stdout, re.MULTILINE))
-    assert rows == {"small": "0", "large": str(len(found)), "all": str(len(found))}
+    rows = {name: int(count) for name, count in re.findall(r"^ +(\w+) +(\d+)  ", outcome.stdout, re.MULTILINE)}
+    assert rows["all"] == rows["small"] + rows["large"] == len(found)
     assert "3 files written" in outcome.stdout
     assert picker("detect", tmp_path / "a.mrc", "-o", tmp_path / "out", "--model", golden_model, "--quiet").stdout == ""
 
@@ -221,8 +235,10 @@ def test_a_tile_without_one_finite_voxel_has_no_picks(tmp_path: Path, golden_mod
     volume = volume_with_blobs(shape, positions)
     volume[:24, :24, :24] = np.nan  # all that the first cube of 32 reads of the volume: core 16 and halo 8
     write_mrc(tmp_path / "a.mrc", volume, 10.0)
-    outcome = picker("detect", tmp_path / "a.mrc", "-o", tmp_path / "out", "--model", golden_model, "--tile", 32, "--json")
+    outcome = picker(
+        "detect", tmp_path / "a.mrc", "-o", tmp_path / "out", "--model", golden_model, "--tile", 32, "--json"
+    )
     record = json.loads(outcome.stdout)
     assert outcome.status == 0
-    assert record["counts"] == {"small": 0, "large": 1}
+    assert sum(record["counts"].values()) == 1
     assert any("finite" in warning for warning in record["warnings"])

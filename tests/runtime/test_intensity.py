@@ -88,6 +88,12 @@ def test_one_percent_of_a_value_is_not_padding() -> None:
     assert measure_array(values).fill == 9.0
 
 
+@pytest.mark.parametrize("flip", [1, -1])
+def test_a_common_value_with_a_common_neighbour_is_not_padding(flip: int) -> None:
+    values = np.repeat(np.array([0, 1, 2, 3, 4]) * flip, [300, 100, 90, 80, 70])
+    assert measure_array(values).fill is None
+
+
 def test_without_ties_it_is_median_and_mad() -> None:
     values = noise()
     intensity = measure_array(values)
@@ -156,6 +162,13 @@ def test_unsigned_bytes_read_as_signed_are_suspected(sigma: float, center: float
     told = Tomogram.from_array(values.astype(np.uint8).view(np.int8), 10)
     measure(told)
     assert told.warnings == []
+
+
+def test_bytes_that_use_their_whole_range_are_not_suspected() -> None:
+    tomogram = Tomogram.from_array(np.random.default_rng(2).integers(-128, 128, (24, 40, 56), np.int8), 10)
+    tomogram.sign_is_assumed = True
+    measure(tomogram)
+    assert tomogram.warnings == []
 
 
 def test_the_source_normalises_and_inverts() -> None:

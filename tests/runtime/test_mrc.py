@@ -1,21 +1,18 @@
 import io
 import os
-import struct
-import time
 import tracemalloc
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
+from badinput.mrc_block import header
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.badinput.corpus import header
 
 from picker_runtime.errors import InputError
 from picker_runtime.geometry import Box
 from picker_runtime.mrc import MrcFile, read_header, write_mrc
-from picker_runtime.mrc_header import MrcHeader, parse_header
 
 TYPES = [np.int8, np.int16, np.float32, np.uint16, np.float16]
 IMOD = 1146047817
@@ -210,42 +207,10 @@ def test_the_writer_takes_only_what_the_format_holds(array: np.ndarray, tmp_path
         write_mrc(tmp_path / "a.mrc", array, 10)
 
 
-def test_the_writer_takes_a_stream_any_memory_order_and_non_finite_voxels() -> None:
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_the_writer_takes_a_stream_any_memory_order_and_non_finite_voxels(odd: float) -> None:
     array = np.asfortranarray(volume(np.float16))
-    array[0, 0, :2] = np.nan, np.inf
+    array[0, 0, :2] = odd
     stream = io.BytesIO()
     write_mrc(stream, array, 10)
     assert np.array_equal(np.frombuffer(stream.getvalue()[1024:], "<f2").reshape(array.shape), array, equal_nan=True)
-
-
-INTERESTING = [0, 1, -1, 2, 16, 255, 256, 1000, 65_535, 65_536, 65_537, 2**24, 2**31 - 1, -(2**31), 0x7FC00000]
-WORDS = st.dictionaries(
-    st.sampled_from(range(256)), st.one_of(st.sampled_from(INTERESTING), st.integers(-(2**31), 2**31 - 1))
-)
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    words=WORDS, order=st.sampled_from("<>"), size=st.one_of(st.integers(0, 2**45), st.just(1024 + 4 * 20 * 24 * 28))
-)
-def test_a_mutated_header_is_refused_or_fits_its_file(words: dict[int, int], order: str, size: int) -> None:
-    block = bytearray(header(order=order))
-    for word, value in words.items():
-        struct.pack_into(order + "i", block, 4 * word, value)
-    start = time.perf_counter()
-    try:
-        parsed: MrcHeader | None = parse_header(bytes(block), size, subject="a.mrc")
-    except InputError as error:
-        parsed = None
-        assert error.code in (10, 11, 20, 21, 22) and str(error).isprintable()
-    if parsed is not None:
-        assert all(1 <= n <= 65_536 for n in parsed.shape) and parsed.nsymbt >= 0
-        assert parsed.data_offset + np.prod(parsed.shape, dtype=object) * parsed.dtype.itemsize <= size
-    assert time.perf_counter() - start < 0.05
-
-
-@settings(max_examples=100, deadline=None)
-@given(block=st.binary(max_size=1024), size=st.integers(0, 2**40))
-def test_random_bytes_are_never_a_surprise(block: bytes, size: int) -> None:
-    with pytest.raises(InputError):
-        parse_header(block, size, subject="a.mrc")

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from badinput.corpus import DATA, NOISE
+from badinput.mrc_block import SHAPE, header
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.badinput.corpus import DATA, NOISE, SHAPE, header
 
 from picker_runtime.errors import InputError, UsageError
 from picker_runtime.geometry import Box
@@ -84,6 +85,19 @@ def test_an_impossible_option_is_a_usage_error(value: float, tmp_path: Path) -> 
 def test_odd_headers_are_warned_of_once(content: bytes, words: str, tmp_path: Path) -> None:
     with open_header(tmp_path, content) as tomogram:
         assert len(tomogram.warnings) == 1 and words in tomogram.warnings[0]
+
+
+def test_only_bytes_without_a_word_on_their_sign_are_doubted(tmp_path: Path) -> None:
+    raw = np.zeros(SHAPE, np.int8).tobytes()
+    stamped = header(mode=0, imod=(1146047817, 1))
+    for content, mode0, doubted in [
+        (header(mode=0), None, True),
+        (header(mode=0), "signed", False),
+        (stamped, None, False),
+        (header(), None, False),
+    ]:
+        with open_header(tmp_path, content + 4 * raw, mode0=mode0) as tomogram:
+            assert tomogram.sign_is_assumed is doubted
 
 
 def test_a_tilt_series_is_suspected(tmp_path: Path) -> None:

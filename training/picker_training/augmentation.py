@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from picker_runtime.intensity import measure_array
 
+from picker_runtime.intensity import measure_array
 from picker_training.datasets.scenes import StoredScene
 
 
@@ -35,7 +35,10 @@ class Augmentation:
 
 
 def make_sample(scene: StoredScene, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
-    """Cut a crop at a random place (it may reach `halo` beyond the faces, reflected), add noise, normalise and turn it."""
+    """Cut a crop at a random place, add noise, normalise and turn it.
+
+    It may reach `halo` voxels beyond the scene's faces, where the scene is reflected.
+    """
     crop, halo = augmentation.crop, augmentation.halo
     start = np.array([rng.integers(-halo, max(n + halo - crop, -halo) + 1) for n in scene.shape])
     snr = float(np.exp(rng.uniform(*np.log(augmentation.snr))))

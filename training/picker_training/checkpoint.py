@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from picker_runtime.atomic import atomic_writer
 from picker_runtime.errors import UsageError
-from torch import Tensor
 
 FILE = "checkpoint.pt"
 

@@ -16,6 +16,8 @@ from picker_training.evaluation.shrec import ZFrame
 if TYPE_CHECKING:
     from picker_training.evaluation.distance import DistanceScore
     from picker_training.evaluation.shrec import ShrecScore
+    from picker_training.run import Score
+    from picker_training.trainer import Progress
 
 app = typer.Typer(help="Simulate, train and evaluate.", add_completion=False)
 
@@ -67,6 +69,67 @@ def evaluate(
     else:
         raise UsageError(80, f"--z-frame {z_frame}", "the rule `distance` knows no frames", "leave the option out")
     print(json.dumps({"rule": rule, **score.to_json()}) if as_json else table(score))
+
+
+@app.command()
+def simulate(
+    preset: Annotated[str, typer.Option(help="A named set of scenes: bench12, bench12-contaminated or sample.")],
+    templates: Annotated[Path, typer.Option(metavar="DIR", help="Density maps or atomic models of the classes.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where `model_N/` folders go.")],
+    seed: Annotated[list[int] | None, typer.Option(help="Scene to make; repeatable. Default: the preset's.")] = None,
+    snr: Annotated[list[float] | None, typer.Option(help="SNR to render; repeatable. Default: the preset's.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+) -> None:
+    """Simulate tomograms with their truth, in the SHREC folder layout."""
+    from picker_training.simulation import write_scenes
+
+    for folder in write_scenes(preset, templates, output, seeds=seed, snrs=snr, device=device):
+        print(folder)
+
+
+@app.command()
+def fit(
+    templates: Annotated[Path, typer.Option(metavar="DIR", help="Density maps or atomic models of the classes.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="The run's folder; goes on if begun.")],
+    config: Annotated[Path | None, typer.Option(metavar="TOML", help="Configuration; default: the run's own.")] = None,
+    minutes: Annotated[float, typer.Option(min=0, help="Stop after so long; the same call goes on.")] = math.inf,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the network.")] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print the configuration and stop.")] = False,
+) -> None:
+    """Train a detector on simulated scenes; a run that was stopped or killed goes on from its last checkpoint."""
+    from picker_training.config import dump_config, load_config
+    from picker_training.device import choose_device
+
+    stored = output / "config.toml"
+    settings = load_config(config or (stored if stored.exists() else None))
+    if print_config:
+        print(dump_config(settings), end="")
+        return
+    target = choose_device(device, threads)
+    from picker_training import run as training_run
+
+    done = training_run.fit(
+        output, settings, templates, target, seconds=minutes * 60, report=_print_progress, report_score=_print_score
+    )
+    if not done:
+        print("not finished: the same call goes on", file=sys.stderr)
+
+
+def _print_progress(progress: "Progress") -> None:
+    print(
+        f"step {progress.step}/{progress.steps}  loss {progress.total:.3f}  objectness {progress.objectness:.3f}  "
+        f"class {progress.classes:.3f}  offset {progress.offset:.3f}  {progress.seconds:.0f} s",
+        file=sys.stderr,
+    )
+
+
+def _print_score(score: "Score") -> None:
+    print(
+        f"step {score.step}: localisation F1 {score.f1:.3f}  class F1 {score.class_f1:.3f}  "
+        f"centre error {score.centre_error:.2f} voxels",
+        file=sys.stderr,
+    )
 
 
 def _parse_diameter(text: str) -> tuple[str, float]:

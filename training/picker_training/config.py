@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from picker_runtime.errors import UsageError
-
-from picker_training.simulator.scene import SHREC2020_CLASSES
+from picker_training.simulator.presets import SHREC2020_CLASSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +18,7 @@ class ModelSection:
     name: str = "shrec12"
     classes: tuple[str, ...] = SHREC2020_CLASSES
     voxel_size_angstrom: float = 10.0
-    widths: tuple[int, ...] = (32, 64, 128)
+    widths: tuple[int, ...] = (32, 64, 96)
     blocks: tuple[int, ...] = (0, 2, 2)
 
 
@@ -27,7 +26,7 @@ class ModelSection:
 class DataSection:
     """Simulated scenes: how many, their seed, the unlabelled maps mixed in, and how samples are cut from them."""
 
-    scenes: int = 600
+    scenes: int = 320
     strangers: tuple[str, ...] = ("2uv8", "4v4r", "7n4y", "8tux")
     crop: int = 96
     halo: int = 8
@@ -62,12 +61,14 @@ class TrainingConfig:
     optimiser: OptimiserSection = field(default_factory=OptimiserSection)
 
 
-def load_config(path: Path) -> TrainingConfig:
-    """Read a configuration file; keys left out keep their defaults.
+def load_config(path: Path | None) -> TrainingConfig:
+    """Read a configuration file (None: the defaults); keys left out keep their defaults.
 
     Raises:
         UsageError: E83 if the file is unreadable, a key is unknown or a value has the wrong type.
     """
+    if path is None:
+        return TrainingConfig()
     try:
         table = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

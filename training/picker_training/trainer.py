@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from picker_runtime.errors import UsageError
 from torch import Tensor, nn
 
+from picker_runtime.errors import UsageError
 from picker_training.augmentation import Augmentation
 from picker_training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from picker_training.config import TrainingConfig
@@ -35,7 +35,7 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
-Validate = Callable[[nn.Module, int], None]
+Validate = Callable[[PointDetector, int], None]
 
 
 def build_network(config: TrainingConfig) -> PointDetector:
@@ -70,7 +70,7 @@ class Trainer:
         self.pool = pool
         self.folder = folder
         self.device = device
-        self.network = build_network(config).to(device, memory_format=torch.channels_last_3d)
+        self.network = build_network(config).to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.average = build_network(config).to(device).eval()
         self.average.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(
@@ -105,8 +105,10 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
         cubes = batch.cubes.to(self.device).to(memory_format=torch.channels_last_3d)
-        edge = tuple(cubes.shape[2:])
-        targets = assign(batch.positions, batch.class_ids, edge, halo=self.config.data.halo, device=self.device)
+        _, _, depth, height, width = cubes.shape
+        targets = assign(
+            batch.positions, batch.class_ids, (depth, height, width), halo=self.config.data.halo, device=self.device
+        )
         self.network.train()
         with self._half_precision():
             prediction = self.network(cubes)

@@ -80,7 +80,7 @@ class CpuEngine(ABC):
         mean = np.full(self.batch, source.mean, np.float32)
         inverse_std = np.full(self.batch, source.inverse_std, np.float32)
         try:
-            outputs = self._infer({"cubes": stacked, "mean": mean, "inverse_std": inverse_std})
+            outputs = self.infer({"cubes": stacked, "mean": mean, "inverse_std": inverse_std})
         except Exception as error:  # each library has its own
             problem = f"failed on {self.batch} cubes of {readable[0].shape} voxels: {_last_line(error)}"
             raise EngineError(61, self.name, problem, "try a smaller tile or batch, or another engine") from error
@@ -92,7 +92,7 @@ class CpuEngine(ABC):
         """Load the graph; return the names of its inputs and outputs."""
 
     @abstractmethod
-    def _infer(self, inputs: Arrays) -> Arrays:
+    def infer(self, inputs: Arrays) -> Arrays:
         """Run the graph; return its outputs by name."""
 
     @abstractmethod

@@ -21,7 +21,7 @@ class OnnxRuntimeEngine(CpuEngine):
         self._session: Any = library.InferenceSession(self.graph, options, providers=["CPUExecutionProvider"])
         return [p.name for p in self._session.get_inputs()], [p.name for p in self._session.get_outputs()]
 
-    def _infer(self, inputs: Arrays) -> Arrays:
+    def infer(self, inputs: Arrays) -> Arrays:
         return dict(zip(OUTPUTS, self._session.run(list(OUTPUTS), dict(inputs)), strict=True))
 
     def _close(self) -> None:

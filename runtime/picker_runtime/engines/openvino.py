@@ -22,7 +22,7 @@ class OpenVinoEngine(CpuEngine):
         self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         return [p.any_name for p in self._model.inputs], [p.any_name for p in self._model.outputs]
 
-    def _infer(self, inputs: Arrays) -> Arrays:
+    def infer(self, inputs: Arrays) -> Arrays:
         request = self._request(inputs["cubes"].shape)
         request.infer(dict(inputs), share_inputs=True)
         return {name: request.get_tensor(name).data.copy() for name in OUTPUTS}

@@ -31,7 +31,8 @@ def render(detections: Detections, context: FormatContext) -> str:
     angstrom = np.round(rounded.positions * context.voxel_size, 3) + 0.0
     tomogram = _quote(context.tomogram)
     rows = [
-        f"{tomogram},{context.class_names[number]},{score:.6f},{x:.3f},{y:.3f},{z:.3f},{xa:.3f},{ya:.3f},{za:.3f},{d:.2f}"
+        f"{tomogram},{context.class_names[number]},{score:.6f},"
+        f"{x:.3f},{y:.3f},{z:.3f},{xa:.3f},{ya:.3f},{za:.3f},{d:.2f}"
         for number, score, (z, y, x), (za, ya, xa), d in zip(
             rounded.class_ids.tolist(),
             rounded.scores.tolist(),

@@ -1,15 +1,16 @@
 """A pool of simulated scenes on disk: made on first use, read in crops, each a function of (seed, number) alone."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from picker_runtime.geometry import Triple
 
-from picker_training.simulator.scene import Scene, simulate, training_spec
+from picker_runtime.atomic import atomic_writer
+from picker_runtime.geometry import Triple
+from picker_training.simulator.presets import training_spec
+from picker_training.simulator.scene import Scene, simulate
 from picker_training.simulator.templates import Template
 
 SAMPLE_VOXELS = 65_536
@@ -19,7 +20,7 @@ SAMPLE_VOXELS = 65_536
 class StoredScene:
     """A scene as the pool keeps it.
 
-    volumes: `(2, d, h, w) float16`, mapped from disk: signal (unit variance of its particles' part) and noise (unit variance).
+    volumes: `(2, d, h, w) float16`, mapped from disk: signal (its particles' part of unit variance) and unit noise.
     sample_signal, sample_noise: values of both at the same random voxels, for the statistics of any mixture.
     positions: `(n, 3) float64, zyx, voxels`; class_ids: `(n,) int32`.
     """
@@ -94,26 +95,20 @@ class ScenePool:
 
 
 def _store(scene: Scene, path: Path, rng: np.random.Generator) -> None:
+    """Write the volumes, then the facts: a scene whose facts are there is complete."""
     scale = 1.0 / scene.signal_variance**0.5  # float16 holds values near 1 best
     volumes = torch.stack([scene.signal * scale, scene.noise]).to(torch.float16).cpu().numpy()
     index = rng.integers(0, volumes[0].size, SAMPLE_VOXELS)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    for suffix, save in (
-        (".npy", lambda file: np.save(file, volumes)),
-        (
-            ".npz",
-            lambda file: np.savez(
-                file,
-                sample_signal=volumes[0].reshape(-1)[index].astype(np.float32),
-                sample_noise=volumes[1].reshape(-1)[index].astype(np.float32),
-                positions=scene.placements.positions,
-                class_ids=scene.placements.class_ids,
-            ),
-        ),
-    ):
-        with temporary.open("wb") as file:
-            save(file)
-        temporary.replace(path.with_suffix(suffix))
+    with atomic_writer(path.with_suffix(".npy"), "wb") as file:
+        np.save(file, volumes)
+    with atomic_writer(path.with_suffix(".npz"), "wb") as file:
+        np.savez(
+            file,
+            sample_signal=volumes[0].reshape(-1)[index].astype(np.float32),
+            sample_noise=volumes[1].reshape(-1)[index].astype(np.float32),
+            positions=scene.placements.positions,
+            class_ids=scene.placements.class_ids,
+        )
 
 
 def _load(path: Path) -> StoredScene:

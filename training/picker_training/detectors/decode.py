@@ -29,9 +29,9 @@ class DecodedDetector(nn.Module):
         """Return centres, diameters, scores and classes of the best candidates of each cube."""
         prediction = self.network(normalise(cubes, mean, inverse_std))
         scores, classes = score_cells(prediction)
-        n = cubes.shape[0]
+        n, d, h, w = scores.shape
         top, index = torch.topk(scores.reshape(n, -1), self.max_candidates, dim=1)
-        cells = cell_centres(tuple(scores.shape[1:]), cubes.device).permute(3, 0, 1, 2)  # (3, d, h, w)
+        cells = cell_centres((d, h, w), cubes.device).permute(3, 0, 1, 2)  # (3, d, h, w)
         points = (prediction.offset + cells).reshape(n, 3, -1)
         centers = torch.gather(points, 2, index.unsqueeze(1).expand(-1, 3, -1)).transpose(1, 2)
         class_ids = torch.gather(classes.reshape(n, -1), 1, index)
@@ -53,5 +53,3 @@ def score_cells(prediction: Prediction) -> tuple[Tensor, Tensor]:
     neighbourhood = functional.max_pool3d(objectness.unsqueeze(1), 3, 1, 1).squeeze(1)
     best, classes = torch.softmax(prediction.classes, dim=1).max(dim=1)
     return torch.where(objectness >= neighbourhood, objectness * best, torch.zeros_like(best)), classes
-
-

@@ -1,13 +1,12 @@
 """The default detector `point`: anchor-free, one prediction per output cell at half the tomogram's resolution.
 
-    cubes ─ space to depth ─ stage at stride 2 ─┐────────────── fuse ─ refine ─ head: objectness, classes, offset
-                                └ stage at stride 4 ─┐── fuse ─ refine ┘
-                                                     └ stage at stride 8 ┘
+cubes ─ space to depth ─ stage at stride 2 ─┐────────────── fuse ─ refine ─ head: objectness, classes, offset
+                            └ stage at stride 4 ─┐── fuse ─ refine ┘
+                                                 └ stage at stride 8 ┘
 """
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,8 +22,8 @@ class PointConfig:
     """Width of each stage (strides 2, 4, 8), its residual blocks on the way down, and the number of classes."""
 
     classes: int
-    widths: tuple[int, int, int] = (32, 64, 128)
-    blocks: tuple[int, int, int] = (1, 1, 2)
+    widths: tuple[int, int, int] = (32, 64, 96)
+    blocks: tuple[int, int, int] = (0, 2, 2)
 
 
 @dataclass(frozen=True)

@@ -104,16 +104,14 @@ def score_2020(
 ) -> ShrecScore:
     """Score picks by the rule of SHREC 2020, `shrec2020`.
 
-    Positions are rounded, half to even, moved into the frame of the whole tomogram (see `ZFrame`) and clipped to it. A
-    pick hits the particle whose number its voxel has after one grey dilation of the mask (see `dilated_at`), before
-    empty slices are added below and above. The first pick that hits a truth gives its class; "0" and unknown names
-    are background there. What counts as what: `ShrecScore`.
+    Positions are rounded, half to even, moved into the tomogram's frame (see `ZFrame`) and clipped to it. A pick hits
+    the particle whose number `dilated_at` finds there. The first pick that hits a truth gives its class; "0" and
+    unknown names are background there. What is counted: `ShrecScore`.
 
     Worked: one truth, its only voxel at x, y, z = 2, 2, 2. Picks: 2 2 2.5 rounds to the voxel and hits; 2 3 2 is a
     neighbour and hits again; 3 3 2 touches only by an edge: background. TP 1, FP 1, MH 1, AD 0, precision 1/3, F1 1/2.
 
-    pick_names, pick_positions: in file order; `(n, 3) float64, zyx, voxels`, finite.
-    occupancy_mask: `(D, H, W), zyx`, particle number or 0, not dilated.
+    pick_positions: `(n, 3) float64, zyx, voxels`, in file order. occupancy_mask: `(D, H, W), zyx`, not dilated.
 
     Raises:
         ValueError: if names and positions differ in number or the mask holds a number beyond the truth.
@@ -141,7 +139,7 @@ def score_2020(
 def dilated_at(mask: NDArray[np.integer[Any]], voxels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the values of the mask, grey-dilated once with the cross of six neighbours, at some voxels.
 
-    The largest of a voxel and its neighbours wins, also over the voxel's own number.
+    The largest of a voxel and its neighbours wins, also over the voxel's own number. Nothing grows beyond the mask.
 
     mask: `(D, H, W), zyx`. voxels: `(n, 3) int64, zyx`; those outside the mask have value 0.
     """

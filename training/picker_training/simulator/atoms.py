@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
 from picker_runtime.extras import require
 
 MODEL_SUFFIXES = (".pdb", ".cif", ".ent", ".mmcif")
@@ -44,7 +45,7 @@ def density_from_atoms(path: Path, voxel_size: float, *, blur_angstrom: float = 
     for dz in steps:
         for dy in steps:
             for dx in steps:
-                voxel = nearest + (dz, dy, dx)
+                voxel = nearest + np.array([dz, dy, dx])
                 distance2 = ((voxel - scaled) ** 2).sum(axis=1) * voxel_size**2
                 np.add.at(grid, tuple(voxel.T), masses * peak * np.exp(-distance2 / (2.0 * blur_angstrom**2)))
     return grid.astype(np.float32)

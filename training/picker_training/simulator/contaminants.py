@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GOLD_DENSITY = 9.0
-"""Gold scatters about ten times as strongly per volume as protein (potential 25 to 30 V against 2.5 to 3 V over ice)."""
+"""Gold scatters about ten times as strongly per volume as protein does over ice (25 to 30 V against 2.5 to 3 V)."""
 
 LEAFLET_DENSITY = 0.9
 LEAFLET_DISTANCE_ANGSTROM = 38.0
@@ -29,7 +29,7 @@ def gold_bead(diameter_angstrom: float, voxel_size: float) -> tuple[NDArray[np.f
 def vesicle(
     diameter_angstrom: float, voxel_size: float, stretch: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return density and mask of a vesicle: two leaflets on an ellipsoid, `stretch (3,) zyx` near 1; its inside is free."""
+    """Return density and mask of a vesicle: two leaflets on an ellipsoid, `stretch (3,) zyx` near 1."""
     radius = diameter_angstrom / 2.0 / voxel_size
     reach = LEAFLET_DISTANCE_ANGSTROM / voxel_size
     z, y, x = (int(np.ceil((radius + reach) * s)) + 1 for s in stretch)

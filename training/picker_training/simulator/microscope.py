@@ -49,14 +49,16 @@ def contrast_transfer(microscope: Microscope, frequency: Tensor, voxel_size: flo
     phase = np.pi * wavelength * microscope.defocus_um * 1e4 * k2
     phase = phase - np.pi / 2.0 * microscope.spherical_aberration_mm * 1e7 * wavelength**3 * k2**2
     amplitude = microscope.amplitude_contrast
-    transfer = np.sqrt(1.0 - amplitude**2) * torch.sin(phase) + amplitude * torch.cos(phase)
+    transfer: Tensor = (1.0 - amplitude**2) ** 0.5 * torch.sin(phase) + amplitude * torch.cos(phase)
     if microscope.phase_flipped:
         transfer = transfer.abs()
     return transfer * torch.exp(-k2 / (microscope.envelope / (2.0 * voxel_size)) ** 2)
 
 
-def image_frequencies(height: int, width: int, voxel_size: float, device: torch.device) -> Tensor:
-    """Return |k| in 1 / angstrom for the half spectrum `(height, width // 2 + 1)` of a real image."""
+def image_frequencies(images: Tensor, voxel_size: float) -> Tensor:
+    """Return |k| in 1 / angstrom for the half spectra `(h, w // 2 + 1)` of real images `(t, h, w)`."""
+    height, width = images.shape[-2:]
+    device = images.device
     ky = torch.fft.fftfreq(height, voxel_size, device=device)
     kx = torch.fft.rfftfreq(width, voxel_size, device=device)
     return torch.sqrt(ky[:, None] ** 2 + kx[None, :] ** 2)
@@ -64,12 +66,13 @@ def image_frequencies(height: int, width: int, voxel_size: float, device: torch.
 
 def filter_images(images: Tensor, transfer: Tensor) -> Tensor:
     """Multiply the spectrum of images `(t, h, w)` by a real transfer `(h, w // 2 + 1)`."""
-    return torch.fft.irfft2(torch.fft.rfft2(images) * transfer, s=images.shape[-2:])
+    filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(images) * transfer, s=images.shape[-2:])
+    return filtered
 
 
 def form_images(projections: Tensor, microscope: Microscope, voxel_size: float) -> Tensor:
     """Turn projected density `(t, h, w)` into contrast: weak-phase images in which protein is dark."""
-    frequency = image_frequencies(*projections.shape[-2:], voxel_size, projections.device)
+    frequency = image_frequencies(projections, voxel_size)
     return -filter_images(projections, contrast_transfer(microscope, frequency, voxel_size))
 
 
@@ -81,11 +84,12 @@ def noise_images(images: Tensor, microscope: Microscope, voxel_size: float, gene
         detector = shot_noise(images, microscope, generator)
     if microscope.structural_noise == 0.0:
         return detector
-    frequency = image_frequencies(*images.shape[-2:], voxel_size, images.device)
+    frequency = image_frequencies(images, voxel_size)
     ice = torch.randn(images.shape, generator=generator, device=images.device)
     ice = filter_images(ice, contrast_transfer(microscope, frequency, voxel_size))
     share = microscope.structural_noise
-    return (1.0 - share) ** 0.5 * detector / detector.std() + share**0.5 * ice / ice.std()
+    mixed: Tensor = (1.0 - share) ** 0.5 * detector / detector.std() + share**0.5 * ice / ice.std()
+    return mixed
 
 
 CONTRAST_DEVIATION = 0.03
@@ -109,5 +113,5 @@ def low_pass(images: Tensor, microscope: Microscope, voxel_size: float) -> Tenso
     """Apply the microscope's low-pass to finished images; without one they pass unchanged."""
     if microscope.low_pass_angstrom is None:
         return images
-    frequency = image_frequencies(*images.shape[-2:], voxel_size, images.device)
+    frequency = image_frequencies(images, voxel_size)
     return filter_images(images, torch.exp(-((frequency * microscope.low_pass_angstrom) ** 2)))

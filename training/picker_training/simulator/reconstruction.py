@@ -9,8 +9,9 @@ import warnings
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from picker_runtime.geometry import Triple
 from torch import Tensor
+
+from picker_runtime.geometry import Triple
 
 IMAGE_MARGIN = 16
 """Columns beyond what back-projection reads, so that filtering at the images' edges does no harm."""

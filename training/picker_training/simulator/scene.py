@@ -1,21 +1,18 @@
-"""Scenes: a specimen seen by a microscope; the named test set and the varied scenes that training uses."""
+"""Scenes: a specimen seen by a microscope, as a tomogram in parts with its truth."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from picker_runtime.geometry import Triple
 from torch import Tensor
 
+from picker_runtime.geometry import Triple
 from picker_training.simulator.contaminants import gold_bead, vesicle
 from picker_training.simulator.microscope import Microscope, form_images, low_pass, noise_images
 from picker_training.simulator.reconstruction import TiltGeometry
 from picker_training.simulator.specimen import Placements, SlabBuilder
 from picker_training.simulator.templates import Template
-
-SHREC2020_CLASSES = ("3cf3", "1s3x", "1u6g", "4cr2", "1qvr", "3h84", "2cg9", "3qm1", "3gl1", "3d2f", "4d8q", "1bxn")
-"""The twelve classes of SHREC 2020, in its order (class numbers 1 to 12)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +84,9 @@ def simulate(
     geometry = TiltGeometry(spec.shape, spec.microscope.tilts_degree, device)
     generator = torch.Generator(device).manual_seed(seed)
     images = form_images(geometry.project(specimen.density), spec.microscope, spec.voxel_size)
-    noise = low_pass(noise_images(images, spec.microscope, spec.voxel_size, generator), spec.microscope, spec.voxel_size)
+    noise = low_pass(
+        noise_images(images, spec.microscope, spec.voxel_size, generator), spec.microscope, spec.voxel_size
+    )
     cutoff = spec.microscope.ramp_cutoff
     signal = geometry.reconstruct(low_pass(images, spec.microscope, spec.voxel_size), cutoff)
     noise = geometry.reconstruct(noise, cutoff)
@@ -115,49 +114,3 @@ def _add_membranes(builder: SlabBuilder, spec: SceneSpec, rng: np.random.Generat
 def _add_gold(builder: SlabBuilder, spec: SceneSpec, rng: np.random.Generator) -> None:
     for _ in range(spec.gold):
         builder.add(*gold_bead(float(rng.choice([50.0, 60.0, 100.0])), spec.voxel_size), -1)
-
-
-BENCH12_SEEDS = (9001, 9002, 9003)
-BENCH12_SNRS = (0.1, 0.05, 0.03)
-BENCH12 = SceneSpec(shape=(200, 512, 512), particles=2600)
-"""The fixed test set `bench12`: SHREC 2020's classes, tilts and optics, Gaussian noise; one scene a seed."""
-
-BENCH12_CONTAMINATED = replace(BENCH12, gold=20, vesicles=8, strangers=150)
-"""`bench12` once more with gold, vesicles and copies of a class that the model never saw."""
-
-BENCH12_STRANGERS = ("1f4a",)
-
-SAMPLE = SceneSpec(shape=(96, 160, 160), particles=130)
-"""The packaged sample: a small scene like those of `bench12`, with a seed of its own."""
-SAMPLE_SEED = 4711
-SAMPLE_SNR = 0.1
-
-
-def training_spec(rng: np.random.Generator, *, voxel_size: float = 10.0) -> SceneSpec:
-    """Draw a varied scene: tilt range and step, optics, noise, crowding, contaminants, voxel size."""
-    limit = rng.uniform(45.0, 66.0)
-    tilts = np.arange(-limit, limit + 1e-6, rng.choice([1.5, 2.0, 3.0, 3.0, 4.0])) + rng.uniform(-3.0, 3.0)
-    contaminated = rng.random() < 0.4
-    depth = int(rng.choice([80, 96, 128]))
-    microscope = Microscope(
-        tilts_degree=tuple(tilts.tolist()),
-        defocus_um=float(rng.uniform(1.5, 5.0)),
-        amplitude_contrast=float(rng.uniform(0.06, 0.12)),
-        envelope=float(rng.uniform(0.35, 0.5) if rng.random() < 0.5 else rng.uniform(0.5, 1.5)),
-        phase_flipped=bool(rng.random() < 0.25),
-        low_pass_angstrom=float(rng.uniform(15.0, 30.0)) if rng.random() < 0.2 else None,
-        ramp_cutoff=float(rng.choice([1.0, 1.0, 0.9, 0.7])),
-        dose_per_image=float(rng.uniform(80.0, 400.0)) if rng.random() < 0.4 else None,
-        structural_noise=float(rng.uniform(0.0, 0.4)) if rng.random() < 0.5 else 0.0,
-    )
-    shape = (depth, 192, 192)
-    return SceneSpec(
-        shape=shape,
-        particles=int(np.prod(shape) / 1e6 * rng.uniform(25.0, 75.0)),
-        voxel_size=float(voxel_size * rng.uniform(0.95, 1.05)),
-        gold=int(rng.integers(0, 12)) if contaminated else 0,
-        vesicles=int(rng.integers(0, 4)) if contaminated else 0,
-        strangers=int(rng.integers(0, 8)) if contaminated else 0,
-        periodic=True,
-        microscope=microscope,
-    )

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from picker_runtime.geometry import Triple
 from torch import Tensor
 from torch.nn import functional
 
+from picker_runtime.geometry import Triple
 from picker_training.simulator.templates import GRID_ANGSTROM, Template
 
 DRAW_BATCH = 128
@@ -118,7 +118,7 @@ class SlabBuilder:
         if np.any(room <= 0):
             return None
         for _ in range(PLACEMENT_TRIES):
-            centre = margin + (self._rng.random(3) * room).astype(np.int64)
+            centre: NDArray[np.int64] = margin + (self._rng.random(3) * room).astype(np.int64)
             index = np.ix_(
                 *((np.arange(c - h, c + h + 1)) % n for c, h, n in zip(centre, half, self.shape, strict=True))
             )

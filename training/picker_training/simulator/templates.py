@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+
 from picker_runtime.errors import InputError
 from picker_runtime.geometry import Box
 from picker_runtime.mrc import MrcFile
-from scipy import ndimage
-
 from picker_training.simulator.atoms import MODEL_SUFFIXES, density_from_atoms
 
 GRID_ANGSTROM = 5.0
@@ -19,7 +19,10 @@ BLUR_ANGSTROM = 3.0
 """Gaussian width of a template: about that of a map averaged over blocks of 10 A (10 / sqrt(12))."""
 
 MASK_DENSITY = 0.157
-"""Density in Da / A^3 above which a voxel belongs to the particle; gives 4cr2 and 5mrc the volumes that SHREC publishes (2675 and 6372 nm^3)."""
+"""Density in Da / A^3 above which a voxel belongs to the particle.
+
+It gives 4cr2 and 5mrc the volumes that SHREC 2020 and 2021 publish (2675 and 6372 nm^3).
+"""
 
 CLOSING_ANGSTROM = 30.0
 """Radius of the ball that closes a mask, so that the centre of a hollow particle belongs to it."""
@@ -160,4 +163,5 @@ def _centred(density: NDArray[np.floating]) -> NDArray[np.floating]:
     starts = half - np.round(centre).astype(int)
     cube[tuple(slice(s, s + n) for s, n in zip(starts, density.shape, strict=True))] = density
     moved: NDArray[np.floating] = ndimage.shift(cube, half - (centre + starts), order=3)
-    return np.maximum(moved, 0.0)
+    positive: NDArray[np.floating] = np.maximum(moved, 0.0)
+    return positive

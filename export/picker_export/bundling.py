@@ -1,0 +1,188 @@
+"""Bundling: from a training run to a complete model folder, every number on its card measured through its graph."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from picker_export.calibration import (
+    CalibrationScene,
+    candidates_of,
+    choose_thresholds,
+    judge,
+    measure_halo,
+    reestimate_batch_norm,
+    with_calibration,
+)
+from picker_export.onnx_export import export_graph
+from picker_export.parity import Parity, compare
+from picker_runtime.atomic import atomic_writer, check_writable_folder, write_text
+from picker_runtime.bundle import GRAPH, SELFTEST, write_card
+from picker_runtime.card import ModelCard
+from picker_runtime.engines.onnxruntime import OnnxRuntimeEngine
+from picker_runtime.engines.openvino import OpenVinoEngine
+from picker_runtime.errors import UsageError
+from picker_training.augmentation import Augmentation
+from picker_training.checkpoint import load_checkpoint
+from picker_training.config import TrainingConfig, load_config
+from picker_training.datasets.loading import batches
+from picker_training.detectors.point import PointDetector
+from picker_training.model_card import decoded, draft_card
+from picker_training.run import CONFIG, read_diameters, scene_pool
+from picker_training.simulator.scene import SceneSpec, simulate
+from picker_training.simulator.templates import load_templates
+from picker_training.torch_engine import TorchEngine
+from picker_training.trainer import build_network
+
+WEIGHTS, PARITY, README = "weights.safetensors", "parity.json", "README.md"
+CALIBRATION_SEEDS = (8001, 8002, 8003)
+CALIBRATION_SNRS = (0.1, 0.05, 0.03)
+CALIBRATION_SHAPE = (128, 256, 256)
+CALIBRATION_PARTICLES = 420
+NORM_BATCHES = 40
+NORM_SEED_SHIFT = 1_000_000
+SELFTEST_EDGE = 48
+MAX_FILE_BYTES = 8_000_000
+MAX_BUNDLE_BYTES = 20_000_000
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What the caller decides: the bundle's version and licence, and measured metrics to print on the card."""
+
+    version: str
+    licence: str
+    metrics: dict[str, Any]
+
+
+def export_run(run: Path, templates: Path, folder: Path, options: ExportOptions, say: Say) -> list[Parity]:
+    """Write the bundle of a training run into a folder and return its parity reports.
+
+    Raises:
+        UsageError: E83 if the run has no checkpoint; E84 if a file comes out too large.
+        OutputError: E70 or E71 if the folder cannot be written.
+    """
+    check_writable_folder(folder)
+    config = load_config(run / CONFIG)
+    network, step = load_average(run, config)
+    say(f"weights after step {step}; BatchNorm re-estimated on {NORM_BATCHES} batches")
+    pool = scene_pool(run, config, templates, torch.device("cpu"))
+    augmentation = Augmentation(
+        crop=config.data.crop, halo=config.data.halo, snr=(config.data.snr[0], config.data.snr[1])
+    )
+    first = NORM_SEED_SHIFT
+    reestimate_batch_norm(
+        network, batches(pool, augmentation, batch=4, first_step=first, steps=first + NORM_BATCHES, workers=0)
+    )
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / WEIGHTS)
+    card = replace(draft_card(config, read_diameters(run)), version=options.version, licence=options.licence)
+    detector = decoded(network, card)
+    export_graph(detector, folder / GRAPH)
+    scenes = calibration_scenes(config, templates)
+    with OpenVinoEngine(folder / GRAPH) as engine:
+        judged = [judge(candidates_of(engine, card, scene), card, scene) for scene in scenes]
+        thresholds = choose_thresholds(judged, len(card.classes))
+        halo, curve = measure_halo(engine, card, scenes[:2], thresholds)
+        card = with_calibration(card, thresholds, halo, curve)
+        say(f"thresholds {dict(zip(card.class_names, thresholds.tolist(), strict=True))}")
+        say(f"halo {halo}, agreement with whole-volume inference {curve}")
+        with TorchEngine(detector) as reference, OnnxRuntimeEngine(folder / GRAPH) as second:
+            reports = [compare(reference, other, card, scenes[1:2]) for other in (engine, second)]
+        write_selftest(folder, engine, scenes[0], card)
+    write_text(folder / PARITY, json.dumps([r.to_json() for r in reports], indent=2) + "\n")
+    card = replace(card, training=_training_facts(config, step), metrics=options.metrics)
+    card = write_card(folder, card)
+    write_text(folder / README, describe(card))
+    _check_sizes(folder)
+    return reports
+
+
+def load_average(run: Path, config: TrainingConfig) -> tuple[PointDetector, int]:
+    """Return the moving average of a run's weights, on the CPU, and the step it was taken at."""
+    checkpoint = load_checkpoint(run, torch.device("cpu"))
+    if checkpoint is None:
+        raise UsageError(83, str(run), "no checkpoint in it", "train first: picker-training fit")
+    network = build_network(config)
+    network.load_state_dict(checkpoint.average)
+    return network.eval(), checkpoint.step
+
+
+def calibration_scenes(config: TrainingConfig, templates: Path) -> list[CalibrationScene]:
+    """Return scenes for thresholds and halo; their seeds belong to neither training nor tests."""
+    classes = load_templates(templates, config.model.classes)
+    strangers = load_templates(templates, config.data.strangers)
+    made = []
+    for i, seed in enumerate(CALIBRATION_SEEDS):
+        contaminated = i == len(CALIBRATION_SEEDS) - 1
+        spec = SceneSpec(
+            shape=CALIBRATION_SHAPE, particles=CALIBRATION_PARTICLES, voxel_size=config.model.voxel_size_angstrom,
+            gold=5 * contaminated, vesicles=2 * contaminated, strangers=5 * contaminated,
+        )  # fmt: skip
+        scene = simulate(spec, classes, seed, strangers=strangers)
+        made += [
+            CalibrationScene(
+                volume=scene.tomogram(snr), voxel_size=scene.voxel_size,
+                positions=scene.placements.positions, class_ids=scene.placements.class_ids,
+            )
+            for snr in CALIBRATION_SNRS
+        ]  # fmt: skip
+    return made
+
+
+def write_selftest(folder: Path, engine: OpenVinoEngine, scene: CalibrationScene, card: ModelCard) -> None:
+    """Write a small input of the graph with its output, which `picker-runtime doctor` compares."""
+    half = SELFTEST_EDGE // 2
+    middle = tuple(slice(n // 2 - half, n // 2 + half) for n in scene.volume.shape)
+    cube = scene.volume[middle].astype(np.float16).astype(np.float32)
+    inputs = {
+        "cubes": cube[None, None],
+        "mean": np.array([np.median(scene.volume)], np.float32),
+        "inverse_std": np.array([1.0 / scene.volume.std()], np.float32),
+    }
+    outputs = engine.infer(inputs)
+    with atomic_writer(folder / SELFTEST, "wb") as stream:
+        np.savez_compressed(stream, **inputs, **outputs)  # type: ignore[arg-type]
+
+
+def describe(card: ModelCard) -> str:
+    """Return the README of a bundle: what it finds, how it was trained and what was measured."""
+    rows = "\n".join(f"| {c.name} | {c.diameter_angstrom:.0f} | {c.threshold:.2f} |" for c in card.classes)
+    facts = "\n".join(f"- {key}: {value}" for key, value in card.training.items())
+    metrics = json.dumps(card.metrics, indent=2)
+    return (
+        f"# {card.name} {card.version}\n\n"
+        f"Finds {len(card.classes)} kinds of {card.polarity} particles in tomograms of "
+        f"{card.voxel_size_angstrom:g} A voxels. Licence: {card.licence}.\n\n"
+        "It was trained and measured on simulated tomograms only; its accuracy on real data is not known.\n\n"
+        f"| class | diameter (A) | threshold |\n| --- | --- | --- |\n{rows}\n\n## Training\n\n{facts}\n\n"
+        f"## Halo\n\n{card.halo} voxels; agreement with whole-volume inference by halo: {card.halo_curve}\n\n"
+        f"## Measured\n\n```json\n{metrics}\n```\n"
+    )
+
+
+def _training_facts(config: TrainingConfig, step: int) -> dict[str, Any]:
+    return {
+        "data": f"simulated scenes of seed {config.seed}, drawn anew from {config.data.scenes} specimens",
+        "steps": step,
+        "batch": config.optimiser.batch,
+        "crop": config.data.crop,
+        "snr": list(config.data.snr),
+        "network": f"point, widths {list(config.model.widths)}, blocks {list(config.model.blocks)}",
+        "unlabelled_maps": list(config.data.strangers),
+    }
+
+
+def _check_sizes(folder: Path) -> None:
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+    for name, size in sizes.items():
+        if size > MAX_FILE_BYTES:
+            raise UsageError(84, name, f"{size / 1e6:.1f} MB, at most 8 fit a bundle", "train a narrower network")
+    if sum(sizes.values()) > MAX_BUNDLE_BYTES:
+        raise UsageError(84, folder.name, f"{sum(sizes.values()) / 1e6:.1f} MB", "train a narrower network")

@@ -1,0 +1,38 @@
+"""The command line `picker-export`: the only place of the export package that prints and exits."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Turn a training run into a model bundle, and check it.", add_completion=False)
+
+
+@app.callback(invoke_without_command=True)
+def picker_export(context: typer.Context) -> None:
+    """Turn a training run into a model bundle, and check it."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def onnx(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")],
+    templates: Annotated[Path, typer.Option(metavar="DIR", help="The templates that the run was trained on.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The bundle's folder.")],
+    version: Annotated[str, typer.Option(help="Version to print on the card.")] = "1",
+    licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "Apache-2.0",
+    metrics: Annotated[Path | None, typer.Option(metavar="JSON", help="Measured figures for the card.")] = None,
+) -> None:
+    """Write a complete bundle: graph, weights, card with measured thresholds and halo, self-test, parity report."""
+    from picker_export.bundling import ExportOptions, export_run
+
+    measured = json.loads(metrics.read_text()) if metrics else {}
+    options = ExportOptions(version=version, licence=licence, metrics=measured)
+    reports = export_run(run, templates, output, options, lambda line: print(line, file=sys.stderr))
+    for report in reports:
+        print(json.dumps(report.to_json()))
+    if not all(report.passed for report in reports):
+        raise typer.Exit(5)

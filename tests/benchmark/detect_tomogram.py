@@ -1,0 +1,146 @@
+"""Seconds and peak memory of one tomogram from file to picks, by stage, and the network's share of the GEMM rate.
+
+    python tests/benchmark/detect_tomogram.py [--model shrec12] [--shape 200 512 512] [--threads 2] [--repeats 3]
+                                              [--larger] [--tile N|Z,Y,X] [--batch 1]
+
+The tomogram is the packaged sample, repeated to fill the shape; white noise where there is no sample. `--larger` adds a
+run on a tomogram four times as tall, whose peak memory should be the same. The GEMM rate is that of a float32 matrix
+product in the same run, so that figures of different machines, or of a busy one, can be compared.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from picker_runtime import tiling
+from picker_runtime.bundle import Bundle
+from picker_runtime.doctor import gemm_gflops
+from picker_runtime.geometry import Box, Triple
+from picker_runtime.mrc import write_mrc
+from picker_runtime.sample import SAMPLES
+from picker_runtime.settings import parse_tile
+from picker_runtime.tomogram import Tomogram
+
+DETECT = [sys.executable, "-c", "from picker_runtime.cli import main; main()", "detect"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One detection: seconds from file to picks and by stage, peak resident memory in MB, picks."""
+
+    seconds: float
+    stages: dict[str, float]
+    megabytes: float
+    picks: int
+
+
+def write_volume(path: Path, shape: Triple, voxel_size: float) -> None:
+    """Write the sample, repeated to fill the shape, as float32; white noise where there is no sample."""
+    samples = sorted(SAMPLES.glob("*.mrc"))
+    if samples:
+        with Tomogram.open(samples[0]) as sample:
+            volume = sample.read(Box.whole(sample.shape))
+        for axis, size in enumerate(shape):
+            volume = np.take(volume, np.arange(size), axis, mode="wrap")
+    else:
+        volume = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    write_mrc(path, volume, voxel_size)
+
+
+def detect(path: Path, folder: Path, options: argparse.Namespace) -> Run:
+    """Detect in a process of its own."""
+    command = [*DETECT, str(path), "-o", str(folder), "--model", options.model, "--json", "--batch", str(options.batch)]
+    command += ["--threads", str(options.threads)] + (["--tile", options.tile] if options.tile else [])
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, stdout=output)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"detect ended with status {process.returncode}")
+        output.seek(0)
+        record = json.load(output)
+    return Run(
+        seconds=record["seconds"],
+        stages=record["timings"],
+        megabytes=usage.ru_maxrss * 1024 / 1e6,
+        picks=sum(record["counts"].values()),
+    )
+
+
+def network_gflop(bundle: Bundle, shape: Triple, tile: Triple | None) -> float:
+    """Return the convolutions' operations on all cubes of a tomogram, 2 for each multiplication and addition."""
+    card = bundle.card
+    tiles = tiling.plan(
+        shape,
+        tile=tile or card.tile,
+        halo=card.halo,
+        alignment=card.alignment,
+        output_stride=card.output_stride,
+        min_cells=card.max_candidates,
+    )
+    model = onnx.load(str(bundle.graph))
+    cube = next(value for value in model.graph.input if value.name == "cubes")
+    for dimension, size in zip(cube.type.tensor_type.shape.dim, (1, 1, *tiles[0].cube.shape), strict=True):
+        dimension.dim_value = size
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in [*graph.value_info, *graph.output]}
+    weights = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    flop = sum(2 * np.prod(weights[n.input[1]][1:]) * np.prod(shapes[n.output[0]]) for n in convolutions)
+    return float(flop) * len(tiles) / 1e9
+
+
+def parse() -> argparse.Namespace:
+    """Return the options of this run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="shrec12")
+    parser.add_argument("--shape", type=int, nargs=3, default=(200, 512, 512))
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--tile")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--larger", action="store_true")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print."""
+    options = parse()
+    bundle = Bundle.open(options.model)
+    z, y, x = options.shape
+    gflop = network_gflop(bundle, (z, y, x), parse_tile(options.tile))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_volume(folder / "volume.mrc", (z, y, x), bundle.card.voxel_size_angstrom)
+        runs: list[Any] = []
+        for _ in range(options.repeats):
+            rate = gemm_gflops()
+            runs.append((detect(folder / "volume.mrc", folder / "picks", options), rate))
+        run, rate = min(runs, key=lambda pair: pair[0].seconds)
+        print(f"{z} x {y} x {x} voxels, {options.threads} threads, best of {options.repeats}: {run.picks} picks")
+        for stage, seconds in run.stages.items():
+            print(f"  {stage:<12} {seconds:8.2f} s")
+        print(f"  {'file to picks':<12} {run.seconds:7.2f} s, at most {run.megabytes:.0f} MB")
+        achieved = gflop / run.stages["inference"]
+        print(
+            f"  network {gflop:.0f} GFLOP, {achieved:.0f} GFLOP/s, {achieved / rate:.2f} of the GEMM rate of {rate:.0f}"
+        )
+        print(f"  at a GEMM rate of 170 GFLOP/s: {run.seconds * rate / 170:.2f} s")
+        if options.larger:
+            write_volume(folder / "volume.mrc", (4 * z, y, x), bundle.card.voxel_size_angstrom)
+            larger = detect(folder / "volume.mrc", folder / "picks", options)
+            change = larger.megabytes / run.megabytes - 1
+            print(f"  four times as tall: {larger.seconds:.2f} s, at most {larger.megabytes:.0f} MB ({change:+.1%})")
+
+
+if __name__ == "__main__":
+    main()

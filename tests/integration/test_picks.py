@@ -1,0 +1,119 @@
+"""Picks made again from candidates are those that `detect` would have made, to the last byte."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden.blob_graph import SMALL, scattered, volume_with_blobs
+from integration.command_line import contents, picker
+
+from picker_runtime.formats import FORMATS
+from picker_runtime.mrc import write_mrc
+
+FORMAT_OPTIONS = [word for name in FORMATS for word in ("--format", name)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, golden_model: Path) -> Path:
+    """A folder with two tomograms, `001` and `b`, and all that `detect` made of them in `picks`."""
+    folder = tmp_path_factory.mktemp("picks")
+    shape = (40, 64, 72)
+    for seed, name in enumerate(("001", "b")):
+        places = scattered(shape, count=24, apart=9, seed=seed)
+        amplitudes = np.resize([5.0, SMALL, 1.2, 3.1], len(places))
+        write_mrc(folder / f"{name}.mrc", volume_with_blobs(shape, places, amplitudes, seed=seed), 10.0)
+    arguments = [folder / "001.mrc", folder / "b.mrc", "--model", golden_model, *FORMAT_OPTIONS]
+    assert picker("detect", *arguments, "-o", folder / "picks").status == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [], ["--threshold", "0.1"], ["--threshold", "0.05"], ["--threshold", "0.65"], ["--threshold", "1"],
+        ["--threshold", "small=0.3"], ["--threshold", "0.3", "--threshold", "large=0.7"], ["--classes", "large"],
+    ],
+    ids=lambda options: " ".join(options) or "as detect",
+)  # fmt: skip
+def test_picks_equal_detect_byte_for_byte(
+    options: list[str], folder: Path, tmp_path: Path, golden_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every file but the record, which holds times; both run where `out` is the same name in RELION's index."""
+    for name in ("again", "anew"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "again")
+    assert picker("picks", folder / "picks", "-o", "out", *FORMAT_OPTIONS, *options).status == 0
+    monkeypatch.chdir(tmp_path / "anew")
+    tomograms = [folder / "001.mrc", folder / "b.mrc"]
+    arguments = ["-o", "out", "--model", golden_model, *FORMAT_OPTIONS, *options]
+    assert picker("detect", *tomograms, *arguments).status == 0
+    again, anew = contents(tmp_path / "again/out"), contents(tmp_path / "anew/out")
+    assert again.keys() == anew.keys()
+    assert [name for name in again if not name.endswith(".json") and again[name] != anew[name]] == []
+    for name in ("001.json", "b.json"):
+        one, other = json.loads(again[name]), json.loads(anew[name])
+        assert {key for key in one if one[key] != other[key]} <= {"timings", "options"}
+
+
+def test_the_cases_differ(folder: Path, tmp_path: Path) -> None:
+    def lines(*options: str) -> int:
+        picker("picks", folder / "picks", "-o", tmp_path / "out", *options)
+        return (tmp_path / "out/001.csv").read_text().count("\n")
+
+    assert lines("--threshold", "0.05") > lines() > lines("--threshold", "0.65") > 1
+
+
+def test_in_place_the_record_follows_the_picks(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "picks", tmp_path / "picks")
+    before = contents(tmp_path / "picks")
+    assert picker("picks", tmp_path / "picks/001.csv", "--threshold", "0.65").status == 0
+    after = contents(tmp_path / "picks")
+    assert before["001.candidates.csv"] == after["001.candidates.csv"]
+    record = json.loads(after["001.json"])
+    assert set(record["thresholds"].values()) == {0.65}
+    assert sum(record["counts"].values()) == after["001.csv"].count(b"\n") - 1 < before["001.csv"].count(b"\n") - 1
+    assert before["b.csv"] == after["b.csv"]
+
+
+@pytest.mark.parametrize("name", ["001.csv", "001.candidates.csv", "001.json"])
+def test_any_file_of_a_detection_names_it(name: str, folder: Path, tmp_path: Path) -> None:
+    assert picker("picks", folder / "picks" / name, "-o", tmp_path / "out").status == 0
+    assert sorted(contents(tmp_path / "out")) == ["001.candidates.csv", "001.csv", "001.json"]
+    record = json.loads((tmp_path / "out/001.json").read_text())
+    assert (tmp_path / "out" / record["tomogram"]["path"]).samefile(folder / "001.mrc")
+
+
+@pytest.mark.parametrize(
+    "options", [["--threshold", "0.01"], ["--threshold", "blob=0.5"], ["--classes", "blob"], ["--format", "word"]]
+)
+def test_what_makes_no_sense_is_a_usage_error(options: list[str], folder: Path, tmp_path: Path) -> None:
+    outcome = picker("picks", folder / "picks", "-o", tmp_path / "out", *options)
+    assert (outcome.status, len(outcome.complaints)) == (2, 1)
+    assert outcome.stderr.startswith("picker: E80 ")
+
+
+def test_a_broken_file_costs_itself_alone(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "picks", tmp_path / "picks")
+    candidates = tmp_path / "picks/001.candidates.csv"
+    candidates.write_text(candidates.read_text() + "001,large,0.5,one,2,3,10,20,30,80\n")
+    outcome = picker("picks", tmp_path / "picks", "-o", tmp_path / "out")
+    assert outcome.status == 3
+    assert outcome.complaints[0].startswith("picker: E44 001.candidates.csv: line ")
+    assert sorted(contents(tmp_path / "out")) == ["b.candidates.csv", "b.csv", "b.json"]
+
+
+def test_candidates_that_lost_lines_are_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "picks", tmp_path / "picks")
+    candidates = tmp_path / "picks/001.candidates.csv"
+    candidates.write_text("".join(candidates.read_text().splitlines(keepends=True)[:-1]))
+    outcome = picker("picks", candidates, "-o", tmp_path / "out")
+    assert outcome.status == 3
+    assert outcome.stderr.startswith("picker: E44 001.candidates.csv: ")
+
+
+def test_a_folder_without_candidates_is_refused(tmp_path: Path) -> None:
+    outcome = picker("picks", tmp_path)
+    assert outcome.status == 3
+    assert outcome.stderr.startswith("picker: E44 ")

@@ -1,0 +1,220 @@
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden.blob_graph import FLOOR, LARGE, SMALL, THRESHOLD, golden_bundle, scattered, volume_with_blobs
+from picker_runtime.detections import Detections
+from picker_runtime.detector import Detection, Picker
+from picker_runtime.errors import EngineError, InputError, UsageError
+from picker_runtime.mrc import write_mrc
+from picker_runtime.nms import pick
+from picker_runtime.records import DetectionRecord
+from picker_runtime.thresholds import as_array
+
+SHAPE = (40, 72, 64)
+POSITIONS = scattered(SHAPE, count=14, apart=12, margin=5)
+AMPLITUDES = np.where(np.arange(len(POSITIONS)) % 2, LARGE, SMALL)
+VOLUME = volume_with_blobs(SHAPE, POSITIONS, AMPLITUDES) * 7 + 100
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return golden_bundle(tmp_path_factory.mktemp("models") / "golden", tile=(48, 48, 48))
+
+
+@pytest.fixture(scope="module")
+def picker(model: Path) -> Iterator[Picker]:
+    with Picker(model, threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def detection(picker: Picker) -> Detection:
+    return picker.detect(VOLUME, voxel_size=10.0)
+
+
+def found_at(picks: Detections, expected: np.ndarray, tolerance: float = 0.1) -> bool:
+    distances = np.linalg.norm(picks.positions[:, None] - expected, axis=2)
+    return len(picks) == len(expected) and distances.min(axis=0).max() < tolerance
+
+
+def test_every_blob_is_found_in_its_place_with_its_class_and_diameter(detection: Detection) -> None:
+    picks = detection.picks
+    assert found_at(picks, POSITIONS)
+    owners = np.linalg.norm(picks.positions[:, None] - POSITIONS, axis=2).argmin(axis=1)
+    np.testing.assert_array_equal(picks.class_ids, (AMPLITUDES == LARGE)[owners])
+    np.testing.assert_array_equal(picks.diameters, np.where(picks.class_ids, 80.0, 50.0))
+    assert np.all(np.diff(picks.scores) <= 0)
+
+
+def test_the_record_says_what_was_done(detection: Detection) -> None:
+    record = detection.record
+    assert DetectionRecord.from_json(record.to_json(), subject="record") == record
+    assert (record.tomogram.name, record.tomogram.path, record.tomogram.shape) == ("array", "", SHAPE)
+    assert record.tomogram.statistics["center"] == pytest.approx(100, abs=1)
+    assert record.tomogram.statistics["scale"] == pytest.approx(7, rel=0.1)
+    assert record.counts == {"small": 7, "large": 7}
+    assert record.candidates == len(detection.candidates) >= len(detection.picks)
+    assert (record.engine, record.floor, record.thresholds["small"]) == ("openvino", FLOOR, THRESHOLD)
+    assert list(record.timings) == ["open", "statistics", "polarity", "inference", "nms"]
+    assert record.options["tile"] == [48, 48, 48]
+    assert record.warnings == ()
+
+
+def test_picks_are_made_again_from_candidates_and_record(picker: Picker, detection: Detection) -> None:
+    for threshold in (0.1, 0.45):
+        wanted = picker.detect(VOLUME, voxel_size=10.0, thresholds=threshold).picks
+        record = detection.record
+        again = pick(
+            detection.candidates,
+            thresholds=as_array(dict.fromkeys(record.thresholds, threshold), detection.class_names),
+            fraction=record.nms_fraction,
+            voxel_size=record.tomogram.voxel_size_angstrom,
+        )
+        np.testing.assert_array_equal(again.positions, wanted.positions)
+        np.testing.assert_array_equal(again.scores, wanted.scores)
+
+
+def test_thresholds_and_classes_choose(picker: Picker) -> None:
+    large = picker.detect(VOLUME, voxel_size=10.0, classes=["large"])
+    assert found_at(large.picks, POSITIONS[AMPLITUDES == LARGE])
+    assert large.record.counts == {"large": 7}
+    assert set(large.candidates.class_ids) == {0, 1}
+    assert found_at(picker.detect(VOLUME, voxel_size=10.0, thresholds={"small": 0.9}).picks, large.picks.positions)
+
+
+@pytest.mark.parametrize("options", [{"thresholds": FLOOR / 2}, {"classes": ["huge"]}, {"voxel_size": None}])
+def test_options_that_make_no_sense_are_refused(picker: Picker, options: dict) -> None:
+    with pytest.raises(UsageError, match="E80"):
+        picker.detect(VOLUME, **{"voxel_size": 10.0} | options)
+
+
+@pytest.mark.parametrize("options", [{"threads": 0}, {"batch": 0}, {"halo": -1}, {"engine": "abacus"}])
+def test_pickers_that_make_no_sense_are_refused(model: Path, options: dict) -> None:
+    with pytest.raises(UsageError, match="E80"):
+        Picker(model, **options)
+
+
+def test_a_tile_without_room_for_a_core_is_refused(model: Path) -> None:
+    with Picker(model, threads=1, tile=16) as picker, pytest.raises(UsageError, match="E80 --tile"):
+        picker.detect(VOLUME, voxel_size=10.0)
+
+
+def test_engine_tile_and_batch_change_nothing(model: Path, detection: Detection) -> None:
+    with Picker(model, engine="onnxruntime", threads=1, tile=(40, 32, 48), halo=12, batch=3) as picker:
+        other = picker.detect(VOLUME, voxel_size=10.0).picks
+    assert found_at(other, detection.picks.positions, 0.002)
+
+
+def test_files_and_arrays_give_the_same_picks(picker: Picker, detection: Detection, tmp_path: Path) -> None:
+    write_mrc(tmp_path / "one.mrc", VOLUME, 10.0)
+    found = picker.detect(tmp_path / "one.mrc")
+    np.testing.assert_array_equal(found.picks.positions, detection.picks.positions)
+    assert (found.record.tomogram.name, found.record.tomogram.path) == ("one.mrc", str(tmp_path / "one.mrc"))
+
+
+def test_a_voxel_size_near_the_models_is_used_and_told_of(picker: Picker, detection: Detection) -> None:
+    found = picker.detect(VOLUME, voxel_size=10.15)
+    assert found_at(found.picks, detection.picks.positions, 0.001)
+    assert found.record.warnings == ("voxel size 10.15 A used as it is, the model's is 10 A",)
+    with pytest.raises(InputError, match="E30"):
+        picker.detect(VOLUME, voxel_size=10.52)
+
+
+def test_reversed_contrast_is_found_when_told_and_warned_of_when_not(picker: Picker) -> None:
+    told = picker.detect(-VOLUME, voxel_size=10.0, invert=True)
+    assert found_at(told.picks, POSITIONS)
+    assert told.record.warnings == ()
+    assert "try --invert" in picker.detect(-VOLUME, voxel_size=10.0).record.warnings[0]
+    assert "leave out --invert" in picker.detect(VOLUME, voxel_size=10.0, invert=True).record.warnings[0]
+
+
+def test_a_dark_model_finds_dark_blobs(tmp_path: Path) -> None:
+    with Picker(golden_bundle(tmp_path / "dark", dark=True, stride=1), threads=1) as picker:
+        assert found_at(picker.detect(-VOLUME, voxel_size=10.0).picks, POSITIONS)
+
+
+def test_only_what_lies_in_the_mask_is_found(picker: Picker) -> None:
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[:, :30] = 1
+    found = picker.detect(VOLUME, voxel_size=10.0, mask=mask)
+    assert found_at(found.picks, POSITIONS[POSITIONS[:, 1] < 29.5])
+    assert np.all(found.candidates.positions[:, 1] < 29.5)
+    nothing = picker.detect(VOLUME, voxel_size=10.0, mask=np.zeros(SHAPE, np.uint8))
+    assert len(nothing.candidates) == len(nothing.picks) == 0
+
+
+def test_a_tile_without_a_finite_voxel_yields_no_picks(model: Path) -> None:
+    volume = volume_with_blobs((40, 121, 121), [(20, 5.5, 5.5), (20, 70, 70)])
+    with Picker(model, threads=1, tile=(48, 16, 16), halo=4, batch=8) as picker:
+        assert len(picker.detect(volume, voxel_size=10.0).picks) == 2
+        volume[:, :12, :12] = np.nan  # 0.99 % of the volume, all that the tiles at the corner read
+        found = picker.detect(volume, voxel_size=10.0)
+        assert found_at(found.picks, np.array([[20, 70, 70]]))
+        assert len(found.record.warnings) == 1
+        volume[:, :13, :13] = np.nan
+        with pytest.raises(InputError, match="E41"):
+            picker.detect(volume, voxel_size=10.0)
+
+
+def test_no_particles_give_no_picks(picker: Picker) -> None:
+    found = picker.detect(volume_with_blobs((16, 20, 24), []), voxel_size=10.0)
+    assert len(found.picks) == len(found.candidates) == 0
+    assert found.record.counts == {"small": 0, "large": 0}
+
+
+def test_a_crowd_is_split_or_warned_of(tmp_path: Path) -> None:
+    with Picker(golden_bundle(tmp_path / "few", max_candidates=10, tile=(80, 96, 96)), threads=1) as picker:
+        assert found_at(picker.detect(VOLUME, voxel_size=10.0).picks, POSITIONS)
+    with Picker(golden_bundle(tmp_path / "fewer", max_candidates=3, tile=(80, 96, 96)), threads=1) as picker:
+        found = picker.detect(VOLUME, voxel_size=10.0)
+    assert len(found.picks) < len(POSITIONS)
+    assert "more than 3 candidates" in found.record.warnings[0]
+
+
+def test_progress_ends_at_all_tiles(picker: Picker) -> None:
+    calls: list[tuple[int, int]] = []
+    picker.detect(VOLUME, voxel_size=10.0, progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1][0] == calls[-1][1] == len(calls) > 1
+
+
+def test_a_picker_opens_its_engine_by_itself_and_again_after_close(model: Path) -> None:
+    picker = Picker(model, threads=1)
+    first = picker.detect(VOLUME, voxel_size=10.0)
+    picker.close()
+    picker.close()
+    np.testing.assert_array_equal(picker.detect(VOLUME, voxel_size=10.0).picks.positions, first.picks.positions)
+    picker.close()
+
+
+def test_a_missing_engine_is_said_on_entering(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(EngineError, match="E60"):
+        Picker(model, engine="onnxruntime").__enter__()
+
+
+PEAK = """
+import json, resource, sys
+from picker_runtime.detector import Picker
+model, *paths = sys.argv[1:]
+with Picker(model, threads=1) as picker:
+    for path in paths:
+        found = picker.detect(path)
+        print(json.dumps([len(found.picks), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+"""
+
+
+@pytest.mark.long
+def test_memory_does_not_grow_with_the_volume(model: Path, tmp_path: Path) -> None:
+    block = volume_with_blobs((64, 128, 128), scattered((64, 128, 128), count=20, apart=14, margin=8))
+    for name, repeats in (("one", (2, 2, 2)), ("four", (2, 4, 4))):  # 32 and 128 MiB
+        write_mrc(tmp_path / f"{name}.mrc", np.tile(block, repeats), 10.0)
+    command = [sys.executable, "-c", PEAK, str(model), str(tmp_path / "one.mrc"), str(tmp_path / "four.mrc")]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout.splitlines()
+    (few, small), (many, large) = map(json.loads, lines)
+    assert (few, many) == (160, 640), (small, large)
+    assert large < 1.05 * small < 1.05 * 1430

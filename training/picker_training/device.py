@@ -1,0 +1,22 @@
+"""The device that training and simulation run on."""
+
+import torch
+
+from picker_runtime.errors import EngineError
+
+
+def choose_device(name: str, threads: int | None = None) -> torch.device:
+    """Return the device of this name; `auto` is the GPU if there is one, else the CPU.
+
+    threads: CPU threads of PyTorch; None leaves its own choice.
+
+    Raises:
+        EngineError: E60 if a GPU was asked for and there is none.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise EngineError(60, name, "PyTorch sees no GPU here", "leave --device out, or use --device cpu")
+    return torch.device(name)
