@@ -14,7 +14,7 @@ help: ## list the commands
 
 detect: $(VENV)/base.stamp ## pick the sample tomogram into ./picks and score the picks against its truth
 	@$(BIN)/picker-runtime detect $(SAMPLES)/shrec12_sample.mrc -o $(PICKS)
-	@$(BIN)/picker-training evaluate --rule shrec2020 $(PICKS)/shrec12_sample.csv --truth $(SAMPLES)/shrec12_sample
+	@$(BIN)/picker-training evaluate --rule shrec2020 --picks $(PICKS)/shrec12_sample.csv --truth $(SAMPLES)/shrec12_sample
 
 test: $(VENV)/test.stamp ## the tests that take seconds
 	$(BIN)/python -m pytest -q -m "not long"
@@ -29,7 +29,7 @@ check: $(VENV)/dev.stamp ## format, lint, types, floors
 	$(BIN)/lint-imports
 
 bench: $(VENV)/test.stamp ## seconds and memory of a 200x512x512 tomogram, by stage
-	$(BIN)/python tests/benchmark/detect_tomogram.py
+	$(BIN)/python tests/benchmark/detect_tomogram.py --larger
 
 clean: ## remove the virtual environment and everything built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

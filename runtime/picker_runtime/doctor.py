@@ -112,7 +112,7 @@ def _engine(name: str, bundle: Bundle, arrays: dict[str, NDArray[Any]] | None) -
         if isinstance(error, EngineError) and error.code == 60 and name in OPTIONAL:
             return Finding(text=f"engine {name} is not installed", mark="-")
         return Finding.of(error)
-    difference = _difference(found, arrays)
+    difference = _difference(found, arrays, bundle.card.candidate_floor)
     text = f"engine {name} on the self-test of {bundle.card.name}: differs by {difference:.1e} at most"
     if difference <= SELFTEST_TOLERANCE:
         return Finding(text=text)
@@ -133,12 +133,19 @@ class _Cube:
         return self._voxels[box.slices]
 
 
-def _difference(found: Candidates, arrays: dict[str, NDArray[Any]]) -> float:
-    """Return the largest difference of a score, or of a centre in voxels; infinity if not as many were found."""
-    expected = arrays["scores"][0]
-    count = int(np.count_nonzero(expected > 0))
-    if len(found.scores) != count:
-        return float("inf")
-    scores = np.abs(found.scores - expected[:count])
-    centers = np.abs(found.centers - arrays["centers"][0, :count])
-    return float(max(scores.max(initial=0), centers.max(initial=0)))
+def _difference(found: Candidates, arrays: dict[str, NDArray[Any]], floor: float) -> float:
+    """Return how far the worst candidate is from its nearest counterpart in the other list; infinity without one.
+
+    Engines may swap candidates of nearly equal scores, so that places in the list mean nothing; and only one of two may
+    reach the floor, so that counterparts are sought below it too.
+    """
+    one = np.column_stack((found.scores, found.centers))
+    other = np.column_stack((arrays["scores"][0], arrays["centers"][0]))
+    return max(_farthest(one, other, floor), _farthest(other, one, floor))
+
+
+def _farthest(rows: NDArray[np.float32], others: NDArray[np.float32], floor: float) -> float:
+    """Return the largest distance of a row `(n, 4)`, score and centre, at or above the floor to its nearest other."""
+    rows = rows[rows[:, 0] >= floor]
+    nearest = [np.abs(others - row).max(axis=1).min(initial=np.inf) for row in rows]
+    return float(max(nearest, default=0.0))

@@ -58,7 +58,18 @@ def write_volume(path: Path, shape: Triple, voxel_size: float) -> None:
 
 def detect(path: Path, folder: Path, options: argparse.Namespace) -> Run:
     """Detect in a process of its own."""
-    command = [*DETECT, str(path), "-o", str(folder), "--model", options.model, "--json", "--batch", str(options.batch)]
+    command = [
+        *DETECT,
+        str(path),
+        "-o",
+        str(folder),
+        "--model",
+        options.model,
+        "--json",
+        "--quiet",
+        "--batch",
+        str(options.batch),
+    ]
     command += ["--threads", str(options.threads)] + (["--tile", options.tile] if options.tile else [])
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, stdout=output)

@@ -220,6 +220,23 @@ def test_json_has_one_object_for_each_tomogram(tmp_path: Path, golden_model: Pat
     assert bad["error"]["code"] == "E31"
 
 
+def test_the_record_is_written_last(tmp_path: Path, golden_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    replace = Path.replace
+
+    def spy(self: Path, target: Path) -> Path:
+        order.append(target.name)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", spy)
+    tomogram(tmp_path / "a.mrc")
+    arguments = ["detect", tmp_path / "a.mrc", "-o", tmp_path / "out", "--model", golden_model, "--format", "relion5"]
+    assert picker(*arguments).status == 0
+    assert order[:2] == ["a.csv", "a.candidates.csv"]
+    assert order[-1] == "a.json"
+    assert set(order) == set(contents(tmp_path / "out"))
+
+
 def test_the_table_counts_the_picks(tmp_path: Path, golden_model: Path) -> None:
     found = tomogram(tmp_path / "a.mrc")
     outcome = picker("detect", tmp_path / "a.mrc", "-o", tmp_path / "out", "--model", golden_model)

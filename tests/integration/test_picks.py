@@ -22,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, golden_model: Path) -> Path
     shape = (40, 64, 72)
     for seed, name in enumerate(("001", "b")):
         places = scattered(shape, count=24, apart=9, seed=seed)
-        amplitudes = np.resize([5.0, SMALL, 1.2, 3.1], len(places))
+        amplitudes = np.resize([5.0, SMALL, 0.7, 3.1], len(places))
         write_mrc(folder / f"{name}.mrc", volume_with_blobs(shape, places, amplitudes, seed=seed), 10.0)
     arguments = [folder / "001.mrc", folder / "b.mrc", "--model", golden_model, *FORMAT_OPTIONS]
     assert picker("detect", *arguments, "-o", folder / "picks").status == 0

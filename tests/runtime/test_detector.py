@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden.blob_graph import FLOOR, LARGE, SMALL, THRESHOLD, golden_bundle, scattered, volume_with_blobs
+
 from picker_runtime.detections import Detections
 from picker_runtime.detector import Detection, Picker
 from picker_runtime.errors import EngineError, InputError, UsageError
@@ -48,7 +49,8 @@ def test_every_blob_is_found_in_its_place_with_its_class_and_diameter(detection:
     owners = np.linalg.norm(picks.positions[:, None] - POSITIONS, axis=2).argmin(axis=1)
     np.testing.assert_array_equal(picks.class_ids, (AMPLITUDES == LARGE)[owners])
     np.testing.assert_array_equal(picks.diameters, np.where(picks.class_ids, 80.0, 50.0))
-    assert np.all(np.diff(picks.scores) <= 0)
+    for found in (picks, detection.candidates):
+        assert np.all(np.diff(found.scores) <= 0)
 
 
 def test_the_record_says_what_was_done(detection: Detection) -> None:
@@ -141,8 +143,10 @@ def test_a_dark_model_finds_dark_blobs(tmp_path: Path) -> None:
 def test_only_what_lies_in_the_mask_is_found(picker: Picker) -> None:
     mask = np.zeros(SHAPE, np.uint8)
     mask[:, :30] = 1
-    found = picker.detect(VOLUME, voxel_size=10.0, mask=mask)
+    calls: list[int] = []
+    found = picker.detect(VOLUME, voxel_size=10.0, mask=mask, progress=lambda done, total: calls.append(total))
     assert found_at(found.picks, POSITIONS[POSITIONS[:, 1] < 29.5])
+    assert calls[0] == 8  # of 12 tiles, those that the mask touches
     assert np.all(found.candidates.positions[:, 1] < 29.5)
     nothing = picker.detect(VOLUME, voxel_size=10.0, mask=np.zeros(SHAPE, np.uint8))
     assert len(nothing.candidates) == len(nothing.picks) == 0
@@ -168,12 +172,23 @@ def test_no_particles_give_no_picks(picker: Picker) -> None:
 
 
 def test_a_crowd_is_split_or_warned_of(tmp_path: Path) -> None:
-    with Picker(golden_bundle(tmp_path / "few", max_candidates=10, tile=(80, 96, 96)), threads=1) as picker:
-        assert found_at(picker.detect(VOLUME, voxel_size=10.0).picks, POSITIONS)
-    with Picker(golden_bundle(tmp_path / "fewer", max_candidates=3, tile=(80, 96, 96)), threads=1) as picker:
+    with Picker(golden_bundle(tmp_path / "few", max_candidates=24, tile=(80, 96, 96)), threads=1) as picker:
+        calls: list[tuple[int, int]] = []
+        found = picker.detect(VOLUME, voxel_size=10.0, progress=lambda done, total: calls.append((done, total)))
+    assert calls[0] == (1, 3)  # one tile, then its halves
+    assert found_at(found.picks, POSITIONS)
+    assert found.record.warnings == ()
+    with Picker(golden_bundle(tmp_path / "fewer", max_candidates=8, tile=(80, 96, 96)), threads=1) as picker:
         found = picker.detect(VOLUME, voxel_size=10.0)
     assert len(found.picks) < len(POSITIONS)
-    assert "more than 3 candidates" in found.record.warnings[0]
+    assert "more than 8 candidates" in found.record.warnings[0]
+
+
+def test_a_file_that_changes_meanwhile_is_refused(picker: Picker, tmp_path: Path) -> None:
+    path = tmp_path / "one.mrc"
+    write_mrc(path, VOLUME, 10.0)
+    with pytest.raises(InputError, match=r"E13 one\.mrc"):
+        picker.detect(path, progress=lambda done, total: path.touch() if done == total else None)
 
 
 def test_progress_ends_at_all_tiles(picker: Picker) -> None:

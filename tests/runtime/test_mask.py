@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from picker_runtime.errors import InputError
 from picker_runtime.mask import Mask
 from picker_runtime.mrc import write_mrc

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden.blob_graph import FLOOR, LARGE, SMALL, VOXEL_SIZE, blob_graph, scattered, volume_with_blobs
+
 from picker_runtime.detections import Detections
 from picker_runtime.engines import open_engine
 from picker_runtime.engines.base import Candidates, Engine, FakeEngine, Source
@@ -91,11 +92,14 @@ class JitterEngine(FakeEngine):
             inside = self._particles[tile.cube.contains(self._particles)]
             offsets = self._rng.normal(size=inside.shape)
             offsets *= 0.3 / np.linalg.norm(offsets, axis=1, keepdims=True)
-            yield tile, Candidates(
-                centers=np.float32(inside + offsets - tile.cube.start),
-                diameters=np.full(len(inside), 10, np.float32),
-                scores=np.sort(self._rng.uniform(0.5, 1, len(inside)).astype(np.float32))[::-1],
-                class_ids=np.zeros(len(inside), np.int32),
+            yield (
+                tile,
+                Candidates(
+                    centers=np.float32(inside + offsets - tile.cube.start),
+                    diameters=np.full(len(inside), 10, np.float32),
+                    scores=np.sort(self._rng.uniform(0.5, 1, len(inside)).astype(np.float32))[::-1],
+                    class_ids=np.zeros(len(inside), np.int32),
+                ),
             )
 
 

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+
 from picker_runtime.errors import UsageError
 from picker_runtime.thresholds import as_array, resolve
 

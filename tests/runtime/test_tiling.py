@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from picker_runtime.errors import UsageError
 from picker_runtime.geometry import Box, Triple
 from picker_runtime.tiling import Tile, plan, split

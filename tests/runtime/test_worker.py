@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pytest
+
 from picker_runtime.engines.base import Candidates, FakeEngine, Source
 from picker_runtime.geometry import Box
 from picker_runtime.tiling import Tile, plan, split
@@ -31,11 +32,14 @@ class TopEngine(FakeEngine):
             self.shapes.append(tile.cube.shape)
             inside = np.flatnonzero(tile.cube.contains(self.positions))
             best = inside[np.argsort(-self.scores[inside], kind="stable")][: self.slots]
-            yield tile, Candidates(
-                centers=np.float32(self.positions[best] - tile.cube.start),
-                diameters=np.full(len(best), 7, np.float32),
-                scores=np.float32(self.scores[best]),
-                class_ids=np.arange(len(best), dtype=np.int32),
+            yield (
+                tile,
+                Candidates(
+                    centers=np.float32(self.positions[best] - tile.cube.start),
+                    diameters=np.full(len(best), 7, np.float32),
+                    scores=np.float32(self.scores[best]),
+                    class_ids=np.arange(len(best), dtype=np.int32),
+                ),
             )
 
 

@@ -22,6 +22,7 @@ class OnnxRuntimeEngine(CpuEngine):
         return [p.name for p in self._session.get_inputs()], [p.name for p in self._session.get_outputs()]
 
     def infer(self, inputs: Arrays) -> Arrays:
+        """Run the graph; return its outputs by name."""
         return dict(zip(OUTPUTS, self._session.run(list(OUTPUTS), dict(inputs)), strict=True))
 
     def _close(self) -> None:

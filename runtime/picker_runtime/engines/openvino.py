@@ -23,6 +23,7 @@ class OpenVinoEngine(CpuEngine):
         return [p.any_name for p in self._model.inputs], [p.any_name for p in self._model.outputs]
 
     def infer(self, inputs: Arrays) -> Arrays:
+        """Run the graph; return its outputs by name."""
         request = self._request(inputs["cubes"].shape)
         request.infer(dict(inputs), share_inputs=True)
         return {name: request.get_tensor(name).data.copy() for name in OUTPUTS}

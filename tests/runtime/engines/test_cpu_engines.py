@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from golden.blob_graph import LARGE, SMALL, blob_graph, scattered, volume_with_blobs
+
 from picker_runtime.engines import ENGINES, open_engine
 from picker_runtime.engines.base import Candidates, Engine
 from picker_runtime.errors import EngineError, ModelError, UsageError

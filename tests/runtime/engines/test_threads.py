@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from picker_runtime.engines.threads import available_threads
 
 

@@ -3,6 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+VESICLE, GOLD, STRANGER = -1, -2, -3
+"""What stands for each kind in a slab's occupancy; particles have numbers above 0."""
+
 GOLD_DENSITY = 9.0
 """Gold scatters about ten times as strongly per volume as protein does over ice (25 to 30 V against 2.5 to 3 V)."""
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from picker_runtime.geometry import Triple
+from picker_training.simulator.contaminants import STRANGER
 from picker_training.simulator.templates import GRID_ANGSTROM, Template
 
 DRAW_BATCH = 128
@@ -39,7 +40,7 @@ class Placements:
 class Specimen:
     """Density of a slab, `(d, h, w) float32, zyx, Da / A^3`, on the CPU, and what is in it.
 
-    occupancy: `(d, h, w) int32`, particle number (1-based) of each voxel, 0 for ice.
+    occupancy: `(d, h, w) int32`, particle number (1-based) of each voxel, 0 for ice, negative for contaminants.
     """
 
     density: Tensor
@@ -101,7 +102,7 @@ class SlabBuilder:
             offsets = self._rng.uniform(-0.5, 0.5, (counts[class_id], 3))
             density, mask = draw_particles(templates[class_id], rotations, offsets, self.voxel_size)
             for i in range(counts[class_id]):
-                centre = self.add(density[i].numpy(), mask[i].numpy() > 0.5, len(found) + 1 if label else -1)
+                centre = self.add(density[i].numpy(), mask[i].numpy() > 0.5, len(found) + 1 if label else STRANGER)
                 if centre is not None:
                     found.append((class_id, centre + offsets[i], rotations[i]))
         return Placements(
@@ -129,7 +130,5 @@ class SlabBuilder:
         return None
 
     def finish(self, placements: Placements) -> Specimen:
-        """Return the specimen; whatever is not a labelled particle becomes background in its occupancy."""
-        return Specimen(
-            density=torch.from_numpy(self.density), occupancy=np.maximum(self.occupancy, 0), placements=placements
-        )
+        """Return the specimen."""
+        return Specimen(density=torch.from_numpy(self.density), occupancy=self.occupancy, placements=placements)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from picker_runtime.errors import InputError
+from picker_runtime.errors import UsageError
 from picker_runtime.geometry import Box
 from picker_runtime.mrc import MrcFile
 from picker_training.simulator.atoms import MODEL_SUFFIXES, density_from_atoms
@@ -62,7 +62,7 @@ def load_templates(folder: Path, names: tuple[str, ...]) -> list[Template]:
     """Load the template of every name from a folder of maps and atomic models.
 
     Raises:
-        InputError: E84 if the folder holds no file for a name.
+        UsageError: E84 if the folder holds no file for a name.
     """
     return [load_template(find_template(folder, name), name) for name in names]
 
@@ -73,12 +73,12 @@ def find_template(folder: Path, name: str) -> Path:
     A file belongs to a name if its stem is the name or starts with the name and an underscore.
 
     Raises:
-        InputError: E84 if there is none.
+        UsageError: E84 if there is none.
     """
     files = sorted(p for p in folder.rglob("*") if p.stem == name or p.stem.startswith(f"{name}_"))
     ranked = [(rank, path) for path in files if (rank := _rank(path)) is not None]
     if not ranked:
-        raise InputError(
+        raise UsageError(
             84,
             str(folder),
             f"no template for {name!r}: neither {name}.mrc nor {name}.pdb nor {name}.cif lies there",

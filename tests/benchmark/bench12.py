@@ -1,0 +1,109 @@
+"""Accuracy on the fixed test sets `bench12` and `bench12-contaminated`, at the thresholds that come with a model.
+
+    python tests/benchmark/bench12.py --templates DIR [--model shrec12] [--set bench12] [--seed 9001] [--snr 0.1]
+                                      [--json FILE]
+
+Prints one row a tomogram and the mean over the seeds for each SNR: localisation F1, mean class F1 and sub-voxel error
+by the rule `distance`, localisation F1 and mean class F1 by the official SHREC 2020 rule, and, where there are
+contaminants, the share of picks on gold, on membranes and on particles of the class that no model was trained on.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from picker_runtime.detector import Detection, Picker
+from picker_training.datasets.truth import Truth
+from picker_training.evaluation import distance, shrec
+from picker_training.simulation import find_preset
+from picker_training.simulator.contaminants import GOLD, STRANGER, VESICLE
+from picker_training.simulator.presets import SHREC2020_CLASSES
+from picker_training.simulator.scene import Scene, simulate
+from picker_training.simulator.templates import load_templates
+
+COLUMNS = (
+    "f1",
+    "class_f1",
+    "centre_error",
+    "official_f1",
+    "official_class_f1",
+    "on_gold",
+    "on_membranes",
+    "on_strangers",
+)
+
+
+def measure(scene: Scene, detection: Detection, diameters: dict[str, float]) -> dict[str, Any]:
+    """Return the figures of one tomogram."""
+    picks, placed = detection.picks, scene.placements
+    names = [detection.class_names[c] for c in picks.class_ids]
+    truth = Truth(names=tuple(SHREC2020_CLASSES[c] for c in placed.class_ids), positions=placed.positions)
+    voxels = {name: value / scene.voxel_size for name, value in diameters.items()}
+    by_distance = distance.score(picks.positions, names, picks.scores, truth, voxels)
+    official = shrec.score_2020(
+        pick_names=names, pick_positions=picks.positions, truth=truth, occupancy_mask=scene.occupancy
+    )
+    nearest = np.clip(np.rint(picks.positions).astype(int), 0, np.array(scene.occupancy.shape) - 1)
+    on = scene.contaminants[tuple(nearest.T)]
+    return {
+        "picks": len(picks),
+        "truths": len(placed),
+        "f1": by_distance.f1,
+        "class_f1": by_distance.mean_class_f1,
+        "centre_error": by_distance.centre_error,
+        "official_f1": official.f1,
+        "official_class_f1": official.mean_class_f1,
+        "on_gold": float(np.mean(on == GOLD)),
+        "on_membranes": float(np.mean(on == VESICLE)),
+        "on_strangers": float(np.mean(on == STRANGER)),
+        "by_class": by_distance.confusion.f1,
+    }
+
+
+def row(label: str, figures: dict[str, Any]) -> str:
+    """Return one line of the table."""
+    return f"{label:>16} " + " ".join(f"{figures[name]:>9.4f}" for name in COLUMNS)
+
+
+def main() -> None:
+    """Simulate, detect, score and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--templates", type=Path, required=True)
+    parser.add_argument("--model", default="shrec12")
+    parser.add_argument("--set", default="bench12")
+    parser.add_argument("--seed", type=int, action="append")
+    parser.add_argument("--snr", type=float, action="append")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    preset = find_preset(options.set)
+    templates = load_templates(options.templates, SHREC2020_CLASSES)
+    strangers = load_templates(options.templates, preset.strangers)
+    snrs = options.snr or preset.snrs
+    results: dict[float, list[dict[str, Any]]] = {snr: [] for snr in snrs}
+    print(f"{options.set:>16} " + " ".join(f"{name[:9]:>9}" for name in COLUMNS))
+    with Picker(options.model) as picker:
+        diameters = {c.name: c.diameter_angstrom for c in picker.card.classes}
+        for seed in options.seed or preset.seeds:
+            scene = simulate(preset.spec, templates, seed, strangers=strangers)
+            for snr in snrs:
+                started = time.perf_counter()
+                detection = picker.detect(scene.tomogram(snr), voxel_size=scene.voxel_size)
+                seconds = time.perf_counter() - started
+                results[snr].append(measure(scene, detection, diameters) | {"seed": seed, "seconds": seconds})
+                print(row(f"{seed} SNR {snr:g}", results[snr][-1]), f"{seconds:.1f} s", flush=True)
+    summary = {}
+    for snr in snrs:
+        summary[f"{snr:g}"] = {name: float(np.mean([r[name] for r in results[snr]])) for name in COLUMNS}
+        by_class = {name: float(np.mean([r["by_class"].get(name) or 0.0 for r in results[snr]])) for name in diameters}
+        print(row(f"mean SNR {snr:g}", summary[f"{snr:g}"]), " ".join(f"{k} {v:.2f}" for k, v in by_class.items()))
+        summary[f"{snr:g}"]["by_class"] = by_class  # type: ignore[assignment]
+    if options.json:
+        options.json.write_text(json.dumps({options.set: summary}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

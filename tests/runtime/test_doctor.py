@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden.blob_graph import golden_bundle, volume_with_blobs
+
+import picker_runtime.bundle as bundle
+from picker_runtime.card import ModelCard
+from picker_runtime.doctor import Finding, examine, gemm_gflops
+from picker_runtime.engines import open_engine
+from picker_runtime.engines.base import Candidates, FakeEngine
+from picker_runtime.geometry import Box
+from picker_runtime.tiling import Tile
+
+SHAPE = (32, 32, 32)
+
+
+class Cube:
+    """A volume as a source."""
+
+    mean, inverse_std = 0.0, 1.0
+
+    def __init__(self, volume: np.ndarray) -> None:
+        self.volume = volume
+
+    def read(self, box: Box) -> np.ndarray:
+        return self.volume[box.slices]
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of models with the golden one, which has a self-test; a writable cache."""
+    folder = golden_bundle(tmp_path / "models/golden")
+    volume = volume_with_blobs(SHAPE, [(16, 16, 16), (8, 20, 24)])
+    box = Box.whole(SHAPE)
+    with open_engine("openvino", folder / "model.onnx", threads=1) as engine:
+        [(_, found)] = engine.stream(Cube(volume), [Tile(box, box, box)])
+    arrays = {"cubes": volume[None, None], "mean": np.zeros(1, np.float32), "inverse_std": np.ones(1, np.float32)}
+    arrays |= {"centers": found.centers[None], "scores": found.scores[None]}
+    np.savez(folder / "selftest.npz", **arrays)
+    bundle.write_card(folder, ModelCard.from_json((folder / "card.json").read_text(), subject="card.json"))
+    monkeypatch.setattr(bundle, "MODELS", tmp_path / "models")
+    monkeypatch.setenv("PICKER_CACHE_DIR", str(tmp_path / "cache"))
+    return folder.parent
+
+
+def status(findings: list[Finding]) -> int:
+    return max(finding.exit_status for finding in findings)
+
+
+def test_a_sound_installation_passes(models: Path) -> None:
+    findings = list(examine(gemm=False))
+    assert status(findings) == 0
+    texts = " ".join(finding.text for finding in findings)
+    assert "model golden 1: 2 files match" in texts
+    assert "engine openvino on the self-test of golden: differs by 0.0e+00" in texts
+    assert "engine onnxruntime on the self-test of golden: differs by" in texts
+    assert "cache" in texts
+
+
+def test_a_damaged_model_is_status_4(models: Path) -> None:
+    (models / "golden/model.onnx").write_bytes(b"other")
+    findings = list(examine(gemm=False))
+    assert [f.text.split(":")[0] for f in findings if f.exit_status] == ["E52 golden/model.onnx"]
+    assert status(findings) == 4
+
+
+def test_no_model_at_all_is_status_4(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle, "MODELS", models / "none")
+    assert status(list(examine(gemm=False))) == 4
+
+
+@pytest.mark.parametrize("shift", [0.01, None], ids=["a moved centre", "no candidates"])
+def test_an_engine_that_computes_something_else_is_status_5(
+    shift: float | None, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with np.load(models / "golden/selftest.npz") as arrays:
+        centers, scores = arrays["centers"][0], arrays["scores"][0]
+    moved = Candidates(
+        centers=centers + np.float32(shift or 0),
+        diameters=np.ones(len(scores), np.float32),
+        scores=scores,
+        class_ids=np.zeros(len(scores), np.int32),
+    )
+    fake = FakeEngine(lambda cube: Candidates.empty() if shift is None else moved)
+    monkeypatch.setattr("picker_runtime.doctor.open_engine", lambda name, graph: fake)
+    findings = list(examine(gemm=False))
+    assert [finding.exit_status for finding in findings if finding.exit_status] == [5, 5]
+
+
+def test_candidates_of_equal_scores_may_change_places(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with np.load(models / "golden/selftest.npz") as arrays:
+        centers, scores = arrays["centers"][0], arrays["scores"][0]
+    swapped = Candidates(
+        centers=centers[::-1], diameters=np.ones(len(scores), np.float32), scores=scores[::-1],
+        class_ids=np.zeros(len(scores), np.int32),
+    )  # fmt: skip
+    monkeypatch.setattr("picker_runtime.doctor.open_engine", lambda name, graph: FakeEngine(lambda cube: swapped))
+    assert status(list(examine(gemm=False))) == 0
+
+
+def test_a_cache_that_cannot_be_written_is_no_failure(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (models / "file").write_text("")
+    monkeypatch.setenv("PICKER_CACHE_DIR", str(models / "file"))
+    findings = list(examine(gemm=False))
+    assert status(findings) == 0
+    assert any("runs without it" in finding.text for finding in findings)
+
+
+def test_the_gemm_rate_is_a_rate() -> None:
+    assert 0.1 < gemm_gflops(edge=128, repeats=2) < 1e5
