@@ -3,8 +3,8 @@
     python export/jobs/rtx_usable.py [--model FOLDER] [--edge 128] [--build-only] [--output FILE]
 
 Needs the wheels of tensorrt-rtx-cu13 (libraries and bindings), numpy, onnxruntime and, to run the engine, PyTorch with
-CUDA for device memory. Prints one JSON object: versions, GPU, seconds to build, milliseconds a cube, largest differences,
-or the step that failed and why. `--build-only` needs no GPU.
+CUDA for device memory. Prints one JSON object: versions, GPU, seconds to build, milliseconds a cube, largest difference
+of a score, or the step that failed and why. `--build-only` needs no GPU.
 """
 
 import argparse

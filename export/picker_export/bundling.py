@@ -30,8 +30,8 @@ from picker_runtime.errors import UsageError
 from picker_training.augmentation import Augmentation
 from picker_training.checkpoint import load_checkpoint
 from picker_training.config import TrainingConfig, load_config
-from picker_training.datasets.loading import batches
 from picker_training.detectors.point import PointDetector
+from picker_training.loading import batches
 from picker_training.model_card import decoded, draft_card
 from picker_training.run import CONFIG, read_diameters, scene_pool
 from picker_training.simulator.scene import SceneSpec, simulate

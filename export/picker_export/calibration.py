@@ -19,8 +19,8 @@ from picker_runtime.intensity import NormalisedSource, measure
 from picker_runtime.nms import pick
 from picker_runtime.tomogram import Tomogram
 from picker_runtime.worker import Limits, find_candidates
-from picker_training.datasets.loading import Batch
 from picker_training.evaluation.distance import match
+from picker_training.loading import Batch
 
 THRESHOLD_GRID: NDArray[np.float64] = np.round(np.arange(0.06, 0.90, 0.01), 2)
 SWEEPS = 4

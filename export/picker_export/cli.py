@@ -3,9 +3,12 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+
+from picker_runtime import console
+from picker_runtime.errors import EngineError
 
 app = typer.Typer(help="Turn a training run into a model bundle, and check it.", add_completion=False)
 
@@ -25,7 +28,7 @@ def onnx(
     version: Annotated[str, typer.Option(help="Version to print on the card.")] = "1",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "Apache-2.0",
     metrics: Annotated[Path | None, typer.Option(metavar="JSON", help="Measured figures for the card.")] = None,
-) -> None:
+) -> int:
     """Write a complete bundle: graph, weights, card with measured thresholds and halo, self-test, parity report."""
     from picker_export.bundling import ExportOptions, export_run
 
@@ -34,5 +37,14 @@ def onnx(
     reports = export_run(run, templates, output, options, lambda line: print(line, file=sys.stderr))
     for report in reports:
         print(json.dumps(report.to_json()))
-    if not all(report.passed for report in reports):
-        raise typer.Exit(5)
+    return 0 if all(report.passed for report in reports) else EngineError.exit_status
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit status."""
+    console.main(app, "picker-export")
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with its exit status."""
+    console.main(app, "picker-export")

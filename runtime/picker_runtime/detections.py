@@ -69,7 +69,7 @@ class Detections:
         )
 
     def rounded(self) -> "Detections":
-        """Return the values exactly as a text file holds them (3 decimals of a voxel, 6 of the score, 2 of an angstrom)."""
+        """Return the values as text files hold them: 3 decimals of a voxel, 6 of a score, 2 of an angstrom."""
         return Detections(
             positions=np.round(self.positions, POSITION_DECIMALS) + 0.0,  # + 0.0 turns -0.0 into 0.0
             diameters=np.round(self.diameters, DIAMETER_DECIMALS),

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from picker_runtime.detector import Detection, Picker
-from picker_training.datasets.truth import Truth
 from picker_training.evaluation import distance, shrec
-from picker_training.simulation import find_preset
+from picker_training.simulation import find_preset, truth_of
 from picker_training.simulator.contaminants import GOLD, STRANGER, VESICLE
 from picker_training.simulator.presets import SHREC2020_CLASSES
 from picker_training.simulator.scene import Scene, simulate
@@ -39,9 +38,9 @@ COLUMNS = (
 
 def measure(scene: Scene, detection: Detection, diameters: dict[str, float]) -> dict[str, Any]:
     """Return the figures of one tomogram."""
-    picks, placed = detection.picks, scene.placements
+    picks = detection.picks
     names = [detection.class_names[c] for c in picks.class_ids]
-    truth = Truth(names=tuple(SHREC2020_CLASSES[c] for c in placed.class_ids), positions=placed.positions)
+    truth = truth_of(scene)
     voxels = {name: value / scene.voxel_size for name, value in diameters.items()}
     by_distance = distance.score(picks.positions, names, picks.scores, truth, voxels)
     official = shrec.score_2020(
@@ -51,7 +50,7 @@ def measure(scene: Scene, detection: Detection, diameters: dict[str, float]) -> 
     on = scene.contaminants[tuple(nearest.T)]
     return {
         "picks": len(picks),
-        "truths": len(placed),
+        "truths": len(truth),
         "f1": by_distance.f1,
         "class_f1": by_distance.mean_class_f1,
         "centre_error": by_distance.centre_error,

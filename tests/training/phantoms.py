@@ -75,7 +75,11 @@ def block_template(half: int = 8) -> Template:
     density = np.zeros((2 * half + 1,) * 3, np.float32)
     density[half - 1 : half + 2, half - 1 : half + 2, half + 4 : half + 7] = 1.0
     return Template(
-        name="block", density=density, mask=(density > 0).astype(np.float32), radius_angstrom=35.0, diameter_angstrom=20.0
+        name="block",
+        density=density,
+        mask=(density > 0).astype(np.float32),
+        radius_angstrom=35.0,
+        diameter_angstrom=20.0,
     )
 
 

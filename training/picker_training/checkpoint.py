@@ -1,5 +1,6 @@
 """Checkpoints: the whole state of a run in one file, replaced atomically, so that a killed run goes on."""
 
+import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,5 +41,5 @@ def load_checkpoint(folder: Path, device: torch.device) -> Checkpoint | None:
         return None
     try:
         return Checkpoint(**torch.load(path, map_location=device, weights_only=True))
-    except (RuntimeError, TypeError, EOFError, ValueError, KeyError) as error:
+    except (RuntimeError, TypeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise UsageError(83, str(path), f"not a checkpoint of this version ({error})", "start a new run") from error

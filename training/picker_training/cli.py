@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from picker_runtime.errors import PickerError, UsageError
+from picker_runtime import console
+from picker_runtime.errors import UsageError
 from picker_runtime.tomogram import MAX_VOXEL_SIZE, MIN_VOXEL_SIZE
 from picker_training.evaluation.shrec import ZFrame
 
@@ -143,23 +144,11 @@ def _parse_diameter(text: str) -> tuple[str, float]:
     return name, diameter
 
 
-def main() -> None:
-    """Run the command line and end the process with its exit status."""
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(arguments: list[str]) -> int:
     """Run one command line; return the exit status."""
-    try:
-        return app(arguments, prog_name="picker-training", standalone_mode=False) or 0
-    except PickerError as error:
-        return _refuse(error)
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # only the command line library's own complaints have it
-            raise
-        return _refuse(UsageError(80, "picker-training", error.format_message().rstrip("."), "see --help"))
+    return console.run(app, "picker-training", arguments)
 
 
-def _refuse(error: PickerError) -> int:
-    print(f"picker: {error}", file=sys.stderr)
-    return error.exit_status
+def main() -> None:
+    """Run the command line and end the process with its exit status."""
+    console.main(app, "picker-training")

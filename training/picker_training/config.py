@@ -2,13 +2,18 @@
 
 import dataclasses
 import difflib
+import json
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from picker_runtime.card import NAME
 from picker_runtime.errors import UsageError
 from picker_training.simulator.presets import SHREC2020_CLASSES
+
+CROP_STEP = 8
+"""Crops are cubes that the network takes: their edges are multiples of its deepest stride."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +25,16 @@ class ModelSection:
     voxel_size_angstrom: float = 10.0
     widths: tuple[int, ...] = (32, 64, 96)
     blocks: tuple[int, ...] = (0, 2, 2)
+
+    def __post_init__(self) -> None:
+        for name in (self.name, *self.classes):
+            _check(NAME.fullmatch(name), f"name {name!r}, expected lower-case letters, digits, _ . -")
+        distinct = len(set(self.classes)) == len(self.classes) > 0
+        _check(distinct, f"classes are {list(self.classes)}, expected at least one, no doubles")
+        _check(self.voxel_size_angstrom > 0, f"voxel_size_angstrom is {self.voxel_size_angstrom}, expected more than 0")
+        for key, numbers, least in (("widths", self.widths, 1), ("blocks", self.blocks, 0)):
+            good = len(numbers) == 3 and min(numbers) >= least
+            _check(good, f"{key} are {list(numbers)}, expected three numbers from {least}, for strides 2, 4 and 8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +48,15 @@ class DataSection:
     snr: tuple[float, ...] = (0.02, 0.4)
     turn_probability: float = 0.15
     int8_probability: float = 0.15
+
+    def __post_init__(self) -> None:
+        _check(self.scenes >= 1, f"scenes is {self.scenes}, expected 1 or more")
+        fits = 0 <= 2 * self.halo < self.crop and self.crop % CROP_STEP == 0
+        _check(fits, f"crop is {self.crop}, expected a multiple of {CROP_STEP} larger than two halos of {self.halo}")
+        rising = len(self.snr) == 2 and 0 < self.snr[0] <= self.snr[1]
+        _check(rising, f"snr is {list(self.snr)}, expected its lowest and highest value, above 0")
+        for key in ("turn_probability", "int8_probability"):
+            _check(0 <= getattr(self, key) <= 1, f"{key} is {getattr(self, key)}, expected 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +72,10 @@ class OptimiserSection:
     average: float = 0.998
     checkpoint_every: int = 200
     validate_every: int = 1000
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "batch", "checkpoint_every", "validate_every"):
+            _check(getattr(self, key) >= 1, f"{key} is {getattr(self, key)}, expected 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +93,12 @@ def load_config(path: Path | None) -> TrainingConfig:
     """Read a configuration file (None: the defaults); keys left out keep their defaults.
 
     Raises:
-        UsageError: E83 if the file is unreadable, a key is unknown or a value has the wrong type.
+        UsageError: E83 if the file is unreadable, a key is unknown, or a value has the wrong type or is out of range.
     """
     if path is None:
         return TrainingConfig()
     try:
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(83, str(path), f"not a readable TOML file ({error})", "correct the file") from error
     config: TrainingConfig = _build(TrainingConfig, table, str(path), "")
@@ -93,7 +121,7 @@ def dump_config(config: TrainingConfig) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def _build(kind: Any, table: dict[str, Any], subject: str, where: str) -> Any:
@@ -104,7 +132,15 @@ def _build(kind: Any, table: dict[str, Any], subject: str, where: str) -> Any:
             fix = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(hints)}"
             raise UsageError(83, subject, f"unknown key {where}{key}", fix.rstrip("?"))
     values = {key: _value(hints[key], value, subject, where + key) for key, value in table.items()}
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise UsageError(83, subject, f"{where}{error}", "correct the value") from error
+
+
+def _check(good: object, problem: str) -> None:
+    if not good:
+        raise ValueError(problem)
 
 
 def _value(hint: Any, value: Any, subject: str, where: str) -> Any:

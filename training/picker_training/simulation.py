@@ -55,7 +55,7 @@ def write_scene(folder: Path, scene: Scene, snr: float) -> None:
     class_numbers = np.concatenate([[0], placed.class_ids + 1]).astype(np.int16)
     write_truth(
         folder,
-        Truth(names=tuple(SHREC2020_CLASSES[c] for c in placed.class_ids), positions=placed.positions),
+        truth_of(scene),
         voxel_size=scene.voxel_size,
         volumes={
             "reconstruction": scene.tomogram(snr),
@@ -66,6 +66,12 @@ def write_scene(folder: Path, scene: Scene, snr: float) -> None:
     )
 
 
+def truth_of(scene: Scene) -> Truth:
+    """Return the particles of a scene of the SHREC 2020 classes."""
+    placed = scene.placements
+    return Truth(names=tuple(SHREC2020_CLASSES[c] for c in placed.class_ids), positions=placed.positions)
+
+
 def zxz_angles(placements: Placements) -> NDArray[np.float64]:
     """Return Euler angles `(n, 3)` in degrees: rotate about z by the first, x by the second, z by the third.
 
@@ -73,7 +79,8 @@ def zxz_angles(placements: Placements) -> NDArray[np.float64]:
     """
     r = placements.rotations[:, ::-1, ::-1]  # zyx to xyz
     b = np.arccos(np.clip(r[:, 2, 2], -1.0, 1.0))
-    a = np.arctan2(r[:, 2, 0], r[:, 2, 1])
-    c = np.arctan2(r[:, 0, 2], -r[:, 1, 2])
+    upright = np.hypot(r[:, 2, 0], r[:, 2, 1]) < 1e-9  # z stays z: only a + c or a - c counts, so let a be 0
+    a = np.where(upright, 0.0, np.arctan2(r[:, 2, 0], r[:, 2, 1]))
+    c = np.where(upright, np.arctan2(r[:, 1, 0], r[:, 0, 0]), np.arctan2(r[:, 0, 2], -r[:, 1, 2]))
     angles: NDArray[np.float64] = np.rad2deg(np.stack([a, b, c], axis=1)) + 0.0
     return angles

@@ -14,11 +14,11 @@ from picker_runtime.errors import UsageError
 from picker_training.augmentation import Augmentation
 from picker_training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from picker_training.config import TrainingConfig
-from picker_training.datasets.loading import Batch, batches
 from picker_training.datasets.scenes import ScenePool
 from picker_training.detectors.assignment import assign
 from picker_training.detectors.loss import Loss, point_loss
 from picker_training.detectors.point import PointConfig, PointDetector
+from picker_training.loading import Batch, batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,6 @@ def build_network(config: TrainingConfig) -> PointDetector:
     """Return an untrained network of the configuration's size, its weights fixed by the seed."""
     torch.manual_seed(config.seed)
     widths, blocks = config.model.widths, config.model.blocks
-    if len(widths) != 3 or len(blocks) != 3:
-        raise UsageError(83, "model", f"widths {widths} and blocks {blocks}", "give three numbers, for strides 2, 4, 8")
     return PointDetector(
         PointConfig(
             classes=len(config.model.classes),

@@ -34,7 +34,7 @@ PRESETS = {
         snrs=(0.1, 0.05, 0.03),
         strangers=("1f4a",),
     ),
-    "sample": Preset(spec=SceneSpec(shape=(96, 160, 160), particles=130), seeds=(4711,), snrs=(0.1,)),
+    "sample": Preset(spec=SceneSpec(shape=(88, 160, 160), particles=115), seeds=(4711,), snrs=(0.1,)),
 }
 """`bench12` is the fixed test set: SHREC 2020's classes, tilts and optics with Gaussian noise; `bench12-contaminated`
 adds gold, vesicles and copies of a class that no model of ours was trained on; `sample` comes with the package."""

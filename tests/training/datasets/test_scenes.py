@@ -1,0 +1,105 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from training.phantoms import SMALL
+
+from picker_runtime.geometry import Box
+from picker_runtime.tomogram import Tomogram
+from picker_training.datasets import scenes
+from picker_training.datasets.scenes import ScenePool, StoredScene, reflected
+from picker_training.simulator.scene import simulate
+from picker_training.simulator.templates import Template
+
+
+@pytest.fixture
+def pool(tmp_path: Path, phantoms: list[Template], monkeypatch: pytest.MonkeyPatch) -> ScenePool:
+    def small_spec(rng: np.random.Generator, *, voxel_size: float) -> object:
+        return replace(SMALL, particles=int(rng.integers(4, 9)), voxel_size=voxel_size, strangers=1)
+
+    monkeypatch.setattr(scenes, "training_spec", small_spec)
+    return make_pool(tmp_path / "scenes", phantoms)
+
+
+def make_pool(folder: Path, templates: list[Template]) -> ScenePool:
+    return ScenePool(
+        folder, size=3, seed=5, templates=templates[:2], strangers=templates[2:], voxel_size=10.0,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+
+
+@given(length=st.integers(2, 12), before=st.integers(0, 40), after=st.integers(0, 40))
+def test_reflection_is_numpy_s(length: int, before: int, after: int) -> None:
+    wanted = np.pad(np.arange(length), (before, after), mode="reflect")
+    assert reflected(np.arange(-before, length + after), length).tolist() == wanted.tolist()
+
+
+def test_one_layer_is_repeated() -> None:
+    assert reflected(np.arange(-3, 4), 1).tolist() == [0] * 7
+
+
+@pytest.mark.parametrize("start", [(-8, -3, 0), (5, 10, 12), (-30, -40, 20), (4, 4, 4)])
+def test_crops_are_padded_as_the_runtime_pads(start: tuple[int, int, int]) -> None:
+    shape, crop = (16, 20, 24), 16
+    values = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float16)
+    nothing = np.zeros(0, np.float32)
+    scene = StoredScene(
+        volumes=values, sample_signal=nothing, sample_noise=nothing, positions=np.zeros((0, 3)),
+        class_ids=np.zeros(0, np.int32),
+    )  # fmt: skip
+    z, y, x = start
+    box = Box(start, (z + crop, y + crop, x + crop))
+    wanted = [Tomogram.from_array(volume.astype(np.float32), 10.0).read(box) for volume in values]
+    assert np.array_equal(scene.read_signal(np.array(start), crop), wanted[0])
+    assert np.array_equal(scene.read_noise(np.array(start), crop), wanted[1])
+
+
+def test_a_scene_depends_on_seed_and_number_alone(pool: ScenePool, tmp_path: Path, phantoms: list[Template]) -> None:
+    pool[0], pool[2]
+    first = pool[2]
+    again = make_pool(tmp_path / "elsewhere", phantoms)[2]
+    assert np.array_equal(first.volumes, again.volumes)
+    assert np.array_equal(first.sample_signal, again.sample_signal)
+    assert np.array_equal(first.positions, again.positions)
+    assert not np.array_equal(first.volumes, pool[0].volumes)
+
+
+def test_a_scene_is_simulated_once(pool: ScenePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = pool[1]
+    monkeypatch.setattr(scenes, "simulate", lambda *_, **__: pytest.fail("simulated again"))
+    assert np.array_equal(pool[1].volumes, first.volumes)
+
+
+def test_a_scene_that_was_not_finished_is_made_again(pool: ScenePool) -> None:
+    first = np.array(pool[0].volumes)
+    (pool.folder / "5_00000.npz").unlink()
+    (pool.folder / "5_00000.npy").write_bytes(b"half")
+    assert np.array_equal(pool[0].volumes, first)
+
+
+def test_what_is_stored_is_signal_and_noise_of_unit_variance(phantoms: list[Template], pool: ScenePool) -> None:
+    stored = pool[0]
+    assert stored.volumes.dtype == np.float16
+    assert stored.shape == SMALL.shape
+    signal, noise = np.asarray(stored.volumes, np.float32)
+    assert noise.std() == pytest.approx(1.0, rel=0.01)
+    assert 0.9 < signal.std() < 2.0  # particles alone have 1; the strangers come on top
+    assert stored.sample_signal.std() == pytest.approx(signal.std(), rel=0.03)
+    assert stored.sample_noise.std() == pytest.approx(1.0, rel=0.03)
+    assert set(stored.class_ids.tolist()) <= {0, 1}
+    for position in stored.positions:
+        z, y, x = np.round(position).astype(int)
+        assert signal[z, y % signal.shape[1], x % signal.shape[2]] < signal.mean()
+
+
+def test_samples_of_signal_and_noise_are_of_the_same_voxels(tmp_path: Path, phantoms: list[Template]) -> None:
+    scene = simulate(SMALL, phantoms, 1)
+    scenes._store(scene, tmp_path / "one", np.random.default_rng(0))
+    stored = scenes._load(tmp_path / "one")
+    pairs = {tuple(pair) for pair in np.asarray(stored.volumes, np.float32).reshape(2, -1).T.tolist()}
+    drawn = zip(stored.sample_signal.tolist(), stored.sample_noise.tolist(), strict=True)
+    assert all(pair in pairs for pair in list(drawn)[:2000])
