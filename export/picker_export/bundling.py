@@ -20,11 +20,10 @@ from picker_export.calibration import (
     with_calibration,
 )
 from picker_export.onnx_export import export_graph
-from picker_export.parity import Parity, compare
+from picker_export.parity import Parity, report_parity
 from picker_runtime.atomic import atomic_writer, check_writable_folder, write_text
-from picker_runtime.bundle import GRAPH, SELFTEST, write_card
+from picker_runtime.bundle import GRAPH, SELFTEST, Bundle, write_card
 from picker_runtime.card import ModelCard
-from picker_runtime.engines.onnxruntime import OnnxRuntimeEngine
 from picker_runtime.engines.openvino import OpenVinoEngine
 from picker_runtime.errors import UsageError
 from picker_training.augmentation import Augmentation
@@ -32,14 +31,13 @@ from picker_training.checkpoint import load_checkpoint
 from picker_training.config import TrainingConfig, load_config
 from picker_training.detectors.point import PointDetector
 from picker_training.loading import batches
-from picker_training.model_card import decoded, draft_card
+from picker_training.model_card import WEIGHTS, architecture, decoded, draft_card
 from picker_training.run import CONFIG, read_diameters, scene_pool
 from picker_training.simulator.scene import SceneSpec, simulate
 from picker_training.simulator.templates import load_templates
-from picker_training.torch_engine import TorchEngine
 from picker_training.trainer import build_network
 
-WEIGHTS, PARITY, README = "weights.safetensors", "parity.json", "README.md"
+README = "README.md"
 CALIBRATION_SEEDS = (8001, 8002, 8003)
 CALIBRATION_SNRS = (0.1, 0.05, 0.03)
 CALIBRATION_SHAPE = (128, 256, 256)
@@ -93,15 +91,12 @@ def export_run(run: Path, templates: Path, folder: Path, options: ExportOptions,
         card = with_calibration(card, thresholds, halo, curve)
         say(f"thresholds {dict(zip(card.class_names, thresholds.tolist(), strict=True))}")
         say(f"halo {halo}, agreement with whole-volume inference {curve}")
-        with TorchEngine(detector) as reference, OnnxRuntimeEngine(folder / GRAPH) as second:
-            reports = [compare(reference, other, card, scenes[1:2]) for other in (engine, second)]
-        write_selftest(folder, engine, scenes[0], card)
-    write_text(folder / PARITY, json.dumps([r.to_json() for r in reports], indent=2) + "\n")
+        write_selftest(folder, engine, scenes[0])
     card = replace(card, training=_training_facts(config, step), metrics=options.metrics)
     card = write_card(folder, card)
     write_text(folder / README, describe(card))
     _check_sizes(folder)
-    return reports
+    return report_parity(Bundle.open(folder), scenes[1:2])
 
 
 def load_average(run: Path, config: TrainingConfig) -> tuple[PointDetector, int]:
@@ -136,7 +131,7 @@ def calibration_scenes(config: TrainingConfig, templates: Path) -> list[Calibrat
     return made
 
 
-def write_selftest(folder: Path, engine: OpenVinoEngine, scene: CalibrationScene, card: ModelCard) -> None:
+def write_selftest(folder: Path, engine: OpenVinoEngine, scene: CalibrationScene) -> None:
     """Write a small input of the graph with its output, which `picker-runtime doctor` compares."""
     half = SELFTEST_EDGE // 2
     middle = tuple(slice(n // 2 - half, n // 2 + half) for n in scene.volume.shape)
@@ -174,7 +169,7 @@ def _training_facts(config: TrainingConfig, step: int) -> dict[str, Any]:
         "batch": config.optimiser.batch,
         "crop": config.data.crop,
         "snr": list(config.data.snr),
-        "network": f"point, widths {list(config.model.widths)}, blocks {list(config.model.blocks)}",
+        "architecture": architecture(config),
         "unlabelled_maps": list(config.data.strangers),
     }
 

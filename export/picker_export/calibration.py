@@ -21,6 +21,7 @@ from picker_runtime.tomogram import Tomogram
 from picker_runtime.worker import Limits, find_candidates
 from picker_training.evaluation.distance import match
 from picker_training.loading import Batch
+from picker_training.model_card import tile_for
 
 THRESHOLD_GRID: NDArray[np.float64] = np.round(np.arange(0.06, 0.90, 0.01), 2)
 SWEEPS = 4
@@ -167,7 +168,8 @@ def measure_halo(
         whole = candidates_of(engine, card, scene, halo=WHOLE_HALO, tile=whole_tile)
         reference = picks_of(whole, card, scene.voxel_size, thresholds)
         for halo in HALOS:
-            found = picks_of(candidates_of(engine, card, scene, halo=halo), card, scene.voxel_size, thresholds)
+            tiled = candidates_of(engine, card, scene, halo=halo, tile=tile_for(halo))
+            found = picks_of(tiled, card, scene.voxel_size, thresholds)
             curve[halo].append(agreement(found, reference))
     mean = {halo: float(np.mean(values)) for halo, values in curve.items()}
     good = [halo for halo in HALOS if mean[halo] >= WANTED_AGREEMENT]
@@ -189,12 +191,12 @@ def agreement(a: Detections, b: Detections) -> float:
 
 
 def with_calibration(card: ModelCard, thresholds: NDArray[np.float64], halo: int, curve: dict[str, float]) -> ModelCard:
-    """Return the card with measured thresholds and halo."""
+    """Return the card with measured thresholds and halo, and the tile that goes with it."""
     classes = tuple(
         replace(particle, threshold=float(threshold))
         for particle, threshold in zip(card.classes, thresholds, strict=True)
     )
-    return replace(card, classes=classes, halo=halo, halo_curve=curve)
+    return replace(card, classes=classes, halo=halo, halo_curve=curve, tile=tile_for(halo))
 
 
 def _aligned(edges: list[int], alignment: int) -> Triple:

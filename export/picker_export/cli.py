@@ -40,9 +40,19 @@ def onnx(
     return 0 if all(report.passed for report in reports) else EngineError.exit_status
 
 
-def main() -> None:
-    """Run the command line and end the process with its exit status."""
-    console.main(app, "picker-export")
+@app.command()
+def parity(
+    model: Annotated[str, typer.Argument(help="Name of a bundled model, or a bundle's folder.")] = "shrec12",
+    tomogram: Annotated[Path | None, typer.Option(metavar="MRC", help="Default: the packaged sample.")] = None,
+) -> int:
+    """Compare a bundle's graph on every CPU engine with its weights in PyTorch, on tensors and on picks."""
+    from picker_export.parity import report_parity, scene_from_file
+    from picker_runtime.bundle import Bundle
+
+    reports = report_parity(Bundle.open(model), [scene_from_file(tomogram)])
+    for report in reports:
+        print(json.dumps(report.to_json()))
+    return 0 if all(report.passed for report in reports) else EngineError.exit_status
 
 
 def main() -> NoReturn:

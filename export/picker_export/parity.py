@@ -1,14 +1,22 @@
 """Parity: the same cubes through PyTorch and through an engine, compared on tensors and on picks."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from picker_export.calibration import CalibrationScene, agreement, candidates_of, picks_of
+from picker_runtime.bundle import Bundle
 from picker_runtime.card import ModelCard
+from picker_runtime.engines import ENGINES, open_engine
 from picker_runtime.engines.base import Engine
+from picker_runtime.geometry import Box
+from picker_runtime.sample import SAMPLES
+from picker_runtime.tomogram import Tomogram
+from picker_training.model_card import decoded, load_network
+from picker_training.torch_engine import TorchEngine
 
 SCORE_TOLERANCE = 1e-4
 """Largest difference of a score between float32 engines."""
@@ -38,6 +46,27 @@ class Parity:
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
         return asdict(self) | {"passed": self.passed}
+
+
+def report_parity(bundle: Bundle, scenes: list[CalibrationScene]) -> list[Parity]:
+    """Compare every CPU engine on a bundle's graph with its weights in PyTorch."""
+    reports = []
+    with TorchEngine(decoded(load_network(bundle), bundle.card)) as reference:
+        for name in ENGINES:
+            with open_engine(name, bundle.graph) as engine:
+                reports.append(compare(reference, engine, bundle.card, scenes))
+    return reports
+
+
+def scene_from_file(path: Path | None) -> CalibrationScene:
+    """Return a tomogram, by default the packaged sample, as a scene without truth."""
+    with Tomogram.open(path or next(iter(sorted(SAMPLES.glob("*.mrc"))))) as tomogram:
+        return CalibrationScene(
+            volume=tomogram.read(Box.whole(tomogram.shape)),
+            voxel_size=tomogram.voxel_size,
+            positions=np.zeros((0, 3)),
+            class_ids=np.zeros(0, np.int32),
+        )
 
 
 def compare(reference: Engine, engine: Engine, card: ModelCard, scenes: list[CalibrationScene]) -> Parity:

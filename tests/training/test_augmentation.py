@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from picker_training.augmentation import Augmentation, Sample, make_sample
 from picker_training.datasets.scenes import StoredScene
@@ -17,7 +18,7 @@ def scene(count: int = 25, *, seed: int = 0) -> StoredScene:
     rng = np.random.default_rng(seed)
     volumes = rng.normal(size=(2, *SHAPE)).astype(np.float16)
     volumes[0] *= np.float16(0.01)
-    positions = np.unique(np.array([rng.integers(0, SHAPE) for _ in range(count)]), axis=0)
+    positions = np.unique(rng.integers(0, SHAPE, (count, 3)), axis=0)
     class_ids = (np.arange(len(positions)) % 2).astype(np.int32)
     volumes[(0, *positions.T)] = 1.0 + class_ids
     volumes[1] /= volumes[1].astype(np.float32).std()
@@ -26,6 +27,13 @@ def scene(count: int = 25, *, seed: int = 0) -> StoredScene:
         volumes=volumes, sample_signal=flat[0], sample_noise=flat[1], positions=positions.astype(np.float64),
         class_ids=class_ids,
     )  # fmt: skip
+
+
+def with_signal(signal: NDArray[np.floating]) -> StoredScene:
+    """Return a scene of a given signal without particles."""
+    plain = scene(0)
+    plain.volumes[0] = signal
+    return replace(plain, sample_signal=plain.volumes[0].reshape(-1).astype(np.float32))
 
 
 def assert_bright_at_its_particles(sample: Sample) -> None:
@@ -56,9 +64,8 @@ def test_every_particle_of_the_crop_is_told() -> None:
 
 
 def test_both_mirrors_and_turns_happen() -> None:
-    marked = scene(0)
-    ramp = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
-    marked.volumes[0] = ramp / ramp.max()
+    z, y, x = np.indices(SHAPE)
+    marked = with_signal(0.01 * z + 0.02 * y + 0.03 * x)
     seen = set()
     for seed in range(60):
         augmentation = replace(PLAIN, mirror=True, turn_probability=0.5)
@@ -70,7 +77,7 @@ def test_both_mirrors_and_turns_happen() -> None:
 
 def test_crops_reach_beyond_the_faces_by_the_halo_and_no_further() -> None:
     starts = []
-    marked = scene(1)
+    marked = replace(scene(1), positions=np.array([[20.0, 24.0, 28.0]]))
     for seed in range(300):
         sample = make_sample(marked, replace(PLAIN, crop=40), np.random.default_rng(seed))
         if len(sample.positions):
@@ -102,10 +109,8 @@ def test_int8_storage_leaves_few_values() -> None:
 
 
 def test_the_snr_sets_how_much_of_the_cube_is_noise() -> None:
-    """With nothing but a ramp as signal, its share of the variance is snr / (1 + snr)."""
-    marked = scene(0)
-    wave = np.sin(np.arange(SHAPE[2]) * 2 * np.pi / 8) * 2**0.5
-    marked.volumes[0] = wave
+    """With a wave of variance 1 as signal, its share of the variance is snr / (1 + snr)."""
+    marked = with_signal(np.broadcast_to(np.sin(np.arange(SHAPE[2]) * 2 * np.pi / 8) * 2**0.5, SHAPE))
     for snr in (0.5, 2.0):
         samples = (
             make_sample(marked, replace(PLAIN, snr=(snr, snr)), np.random.default_rng(seed)).cube for seed in range(3)

@@ -1,15 +1,20 @@
 """The card of a network in training: what detection needs to know before the export has measured the rest."""
 
 import colorsys
+from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
+from picker_runtime.bundle import Bundle
 from picker_runtime.card import ModelCard, ParticleClass
+from picker_runtime.errors import ModelError
+from picker_runtime.geometry import Triple
 from picker_runtime.intensity import RECIPE
 from picker_training.config import TrainingConfig
 from picker_training.detectors.decode import DecodedDetector
-from picker_training.detectors.point import ALIGNMENT, OUTPUT_STRIDE, PointDetector
+from picker_training.detectors.point import ALIGNMENT, OUTPUT_STRIDE, PointConfig, PointDetector
 
 MAX_CANDIDATES = 2048
 CANDIDATE_FLOOR = 0.05
@@ -18,8 +23,10 @@ NMS_FRACTION = 0.5
 
 DRAFT_THRESHOLD = 0.25
 DRAFT_HALO = 16
-TILE = (232, 160, 160)
-"""Bounds of a cube at detection: z whole for tomograms of up to 200 voxels, memory under 1.5 GB."""
+CORE = (200, 128, 128)
+"""Bounds of a tile's core at detection: z whole for tomograms of up to 200 voxels, memory under 1.5 GB."""
+
+WEIGHTS = "weights.safetensors"
 
 
 def draft_card(config: TrainingConfig, diameters_angstrom: dict[str, float]) -> ModelCard:
@@ -44,13 +51,40 @@ def draft_card(config: TrainingConfig, diameters_angstrom: dict[str, float]) -> 
         alignment=ALIGNMENT,
         halo=DRAFT_HALO,
         halo_curve={},
-        tile=TILE,
+        tile=tile_for(DRAFT_HALO),
         max_candidates=MAX_CANDIDATES,
         candidate_floor=CANDIDATE_FLOOR,
         nms_fraction=NMS_FRACTION,
         statistics=RECIPE,
         files={},
     )
+
+
+def tile_for(halo: int) -> Triple:
+    """Return the bounds of a cube's edges for a halo, in voxels, multiples of the alignment."""
+    z, y, x = (edge + 2 * halo for edge in CORE)
+    return z, y, x
+
+
+def architecture(config: TrainingConfig) -> dict[str, Any]:
+    """Return what the card says of the network, enough to build it again."""
+    return {"detector": "point", "widths": list(config.model.widths), "blocks": list(config.model.blocks)}
+
+
+def load_network(bundle: Bundle) -> PointDetector:
+    """Return the network of a bundle with its weights as they were trained, BatchNorm not folded.
+
+    Raises:
+        ModelError: E51 if the card does not describe its network or comes without weights.
+    """
+    facts = bundle.card.training.get("architecture")
+    if not isinstance(facts, dict) or facts.get("detector") != "point" or WEIGHTS not in bundle.card.files:
+        problem = f"no {WEIGHTS}, or no architecture `point` on its card"
+        raise ModelError(51, bundle.folder.name, problem, "use a bundle that picker-export wrote")
+    config = PointConfig(classes=len(bundle.card.classes), widths=tuple(facts["widths"]), blocks=tuple(facts["blocks"]))
+    network = PointDetector(config)
+    network.load_state_dict(load_file(bundle.folder / WEIGHTS))
+    return network.eval()
 
 
 def decoded(network: PointDetector, card: ModelCard) -> DecodedDetector:

@@ -91,7 +91,7 @@ def test_what_is_stored_is_signal_and_noise_of_unit_variance(phantoms: list[Temp
     assert stored.sample_signal.std() == pytest.approx(signal.std(), rel=0.03)
     assert stored.sample_noise.std() == pytest.approx(1.0, rel=0.03)
     assert set(stored.class_ids.tolist()) <= {0, 1}
-    for position in stored.positions:
+    for position in stored.positions[stored.class_ids == 0]:  # the balls
         z, y, x = np.round(position).astype(int)
         assert signal[z, y % signal.shape[1], x % signal.shape[2]] < signal.mean()
 

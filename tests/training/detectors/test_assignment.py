@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from picker_training.detectors.assignment import PEAK_SIGMA_CELLS, Targets, assign, cell_centres
+
+CPU = torch.device("cpu")
+CUBE = (16, 24, 32)
+
+
+def targets(positions: list[list[float]], class_ids: list[int], *, halo: int = 0) -> Targets:
+    places = torch.tensor(positions, dtype=torch.float32).reshape(-1, 3)
+    return assign([places], [torch.tensor(class_ids, dtype=torch.int64)], CUBE, halo=halo, device=CPU)
+
+
+def own_cells(made: Targets) -> list[list[int]]:
+    return (made.objectness[0] == 1.0).nonzero().tolist()
+
+
+def test_a_cell_s_centre_lies_between_its_two_voxels() -> None:
+    centres = cell_centres((2, 3, 4), CPU)
+    assert centres.shape == (2, 3, 4, 3)
+    assert centres[1, 2, 3].tolist() == [2.5, 4.5, 6.5]
+
+
+@pytest.mark.parametrize(
+    ("position", "cell"),
+    [
+        ([8.0, 8.0, 8.0], [4, 4, 4]),
+        ([9.4, 9.0, 7.6], [4, 4, 4]),
+        ([9.6, 7.4, -0.4], [5, 3, 0]),  # a voxel reaches half a voxel around its centre
+        ([0.0, 23.0, 31.4], [0, 11, 15]),
+    ],
+)
+def test_a_particle_s_own_cell_is_the_one_it_lies_in(position: list[float], cell: list[int]) -> None:
+    assert own_cells(targets([position], [0])) == [cell]
+
+
+def test_offsets_decode_to_the_position() -> None:
+    positions = torch.from_numpy(np.random.default_rng(0).uniform(1.0, 14.0, (1, 3)))
+    made = targets(positions.tolist(), [0])
+    decoded = cell_centres((8, 12, 16), CPU) + made.offset[0].permute(1, 2, 3, 0)
+    assert decoded.reshape(-1, 3).numpy() == pytest.approx(np.tile(positions.numpy(), (8 * 12 * 16, 1)), abs=1e-5)
+
+
+def test_the_offset_of_the_own_cell_stays_within_it() -> None:
+    positions = np.random.default_rng(1).uniform(0.0, 15.0, (30, 3))
+    for position in positions:
+        made = targets([position.tolist()], [0])
+        (cell,) = own_cells(made)
+        assert made.offset[(0, slice(None), *cell)].abs().max() <= 1.0
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_every_own_cell_is_exactly_one(count: int) -> None:
+    """With many particles PyTorch computes distances by a matrix product, which must not blur them."""
+    rng = np.random.default_rng(2)
+    positions = rng.uniform(0.0, 90.0, (count, 3))
+    places, classes = torch.from_numpy(positions).float(), torch.zeros(count, dtype=torch.int64)
+    made = assign([places], [classes], (96, 96, 96), halo=0, device=CPU)
+    wanted = {tuple(cell) for cell in np.floor((positions + 0.5) / 2).astype(int).tolist()}
+    assert {tuple(cell) for cell in own_cells(made)} == wanted
+
+
+def test_objectness_falls_as_a_gaussian_around_the_own_cell() -> None:
+    made = targets([[8.0, 8.0, 8.0]], [0])
+    row = made.objectness[0, 4, 4].numpy()
+    assert row == pytest.approx(np.exp(-((np.arange(16) - 4.0) ** 2) / (2 * PEAK_SIGMA_CELLS**2)), abs=1e-6)
+
+
+def test_the_nearest_particle_wins_a_cell() -> None:
+    made = targets([[8.0, 8.0, 6.0], [8.0, 8.0, 14.0]], [1, 2])
+    assert made.class_ids[0, 4, 4, :5].tolist() == [1] * 5
+    assert made.class_ids[0, 4, 4, 5:].tolist() == [2] * 11
+    assert made.offset[0, 2, 4, 4, 4] == pytest.approx(6.0 - 8.5)
+    assert made.offset[0, 2, 4, 4, 5] == pytest.approx(14.0 - 10.5)
+
+
+def test_only_the_cells_around_a_particle_learn_class_and_offset() -> None:
+    made = targets([[8.0, 8.0, 8.0]], [0])
+    near = (made.near[0] > 0).nonzero()
+    assert len(near) == 27
+    assert near.min(dim=0).values.tolist() == [3, 3, 3]
+    assert near.max(dim=0).values.tolist() == [5, 5, 5]
+
+
+def test_the_halo_does_not_count() -> None:
+    made = targets([[8.0, 8.0, 8.0]], [0], halo=4)
+    assert made.counts.sum() == (8 - 4) * (12 - 4) * (16 - 4)
+    assert made.counts[0, 2, 2, 2] == 1.0
+    assert made.counts[0, 1, 2, 2] == made.counts[0, 2, -2, 2] == made.counts[0, 2, 2, 1] == 0.0
+    assert targets([], []).counts.min() == 1.0
+
+
+def test_an_empty_cube_has_nothing_to_learn_but_emptiness() -> None:
+    made = targets([], [])
+    for tensor in (made.objectness, made.near, made.offset, made.class_ids):
+        assert not tensor.any()
+    assert made.class_ids.dtype == torch.int64
+    assert made.offset.shape == (1, 3, 8, 12, 16)
+
+
+def test_a_particle_beyond_the_cube_still_casts_its_flank() -> None:
+    made = targets([[8.0, 8.0, -1.5]], [2])
+    assert own_cells(made) == []
+    assert 0.5 < float(made.objectness[0, 4, 4, 0]) < 1.0
+    assert int(made.class_ids[0, 4, 4, 0]) == 2
+
+
+def test_cubes_of_a_batch_stay_apart() -> None:
+    def classes(n: int) -> Tensor:
+        return torch.zeros(n, dtype=torch.int64)
+
+    places = [torch.tensor([[8.0, 8.0, 8.0]]), torch.zeros(0, 3), torch.tensor([[2.0, 2.0, 2.0]])]
+    made = assign(places, [classes(1), classes(0), classes(1)], CUBE, halo=0, device=CPU)
+    assert (made.objectness == 1.0).nonzero().tolist() == [[0, 4, 4, 4], [2, 1, 1, 1]]

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+import torch
+
+from picker_training.detectors.assignment import Targets, assign
+from picker_training.detectors.loss import CLASS_WEIGHT, OFFSET_WEIGHT, Loss, point_loss
+from picker_training.detectors.point import RARE, Prediction
+
+CLASSES = 3
+SURE = 12.0
+
+
+def targets(*, empty: bool = False, halo: int = 0) -> Targets:
+    positions = torch.tensor([] if empty else [[8.2, 7.0, 9.9], [3.0, 12.0, 4.0]]).reshape(-1, 3)
+    return assign(
+        [positions], [torch.tensor([2, 1])[: len(positions)]], (16, 16, 16), halo=halo, device=torch.device("cpu")
+    )
+
+
+def perfect(made: Targets) -> Prediction:
+    """Return the prediction that says exactly what the targets ask for."""
+    own = made.objectness == 1.0
+    classes = torch.nn.functional.one_hot(made.class_ids, CLASSES).permute(0, 4, 1, 2, 3) * SURE
+    return Prediction(torch.where(own, SURE, -SURE), classes.float(), made.offset.clone())
+
+
+def untrained(made: Targets) -> Prediction:
+    shape = made.objectness.shape
+    return Prediction(
+        torch.full(shape, RARE), torch.zeros(shape[0], CLASSES, *shape[1:]), torch.zeros(shape[0], 3, *shape[1:])
+    )
+
+
+def total(loss: Loss) -> float:
+    return float(loss.total.detach())
+
+
+def test_the_right_answer_costs_next_to_nothing() -> None:
+    made = targets()
+    assert total(point_loss(perfect(made), made)) < 1e-3
+    assert total(point_loss(untrained(made), made)) > 1.0
+
+
+@pytest.mark.parametrize("part", ["objectness", "classes", "offset"])
+def test_every_part_costs_on_its_own(part: str) -> None:
+    made = targets()
+    good, bad = perfect(made), untrained(made)
+    mixed = Prediction(*(getattr(bad if name == part else good, name) for name in ("objectness", "classes", "offset")))
+    loss = point_loss(mixed, made)
+    costs = {name: float(getattr(loss, name)) for name in ("objectness", "classes", "offset")}
+    assert costs.pop(part) > 0.1
+    assert max(costs.values()) < 1e-3
+
+
+def test_the_total_weighs_its_parts() -> None:
+    made = targets()
+    loss = point_loss(untrained(made), made)
+    assert total(loss) == pytest.approx(
+        float(loss.objectness) + CLASS_WEIGHT * float(loss.classes) + OFFSET_WEIGHT * float(loss.offset)
+    )
+
+
+def test_an_unsure_class_costs_its_entropy() -> None:
+    made = targets()
+    assert float(point_loss(untrained(made), made).classes) == pytest.approx(np.log(CLASSES), rel=1e-5)
+
+
+def test_the_focal_loss_is_that_of_the_formula() -> None:
+    made = targets()
+    probability = torch.sigmoid(torch.tensor(RARE, dtype=torch.float64))
+    own = made.objectness == 1.0
+    hits = own.sum() * (1 - probability) ** 2 * torch.log(probability)
+    misses = ((1 - made.objectness[~own]) ** 4).sum() * probability**2 * torch.log(1 - probability)
+    assert float(point_loss(untrained(made), made).objectness) == pytest.approx(float(-(hits + misses) / 2), rel=1e-4)
+
+
+def test_cells_beside_a_centre_are_forgiven() -> None:
+    made = targets()
+    near, far = perfect(made), perfect(made)
+    z, y, x = (made.objectness[0] == 1.0).nonzero()[0].tolist()
+    near.objectness[0, z, y, x + 1] = 0.0
+    far.objectness[0, 0, -1, -1] = 0.0
+    assert total(point_loss(far, made)) > 2 * total(point_loss(near, made))
+
+
+def test_nothing_in_the_halo_costs() -> None:
+    made = targets(halo=4)
+    good, wrong = perfect(made), perfect(made)
+    ring = made.counts == 0
+    wrong.objectness[ring] = SURE
+    wrong.classes.transpose(0, 1)[:, ring] = 0.0
+    wrong.offset.transpose(0, 1)[:, ring] = 9.0
+    assert total(point_loss(wrong, made)) == total(point_loss(good, made))
+
+
+@pytest.mark.parametrize("logit", [RARE, -200.0, 200.0])
+def test_it_is_finite_on_an_empty_cube_and_for_any_logit(logit: float) -> None:
+    made = targets(empty=True)
+    prediction = untrained(made)
+    objectness = torch.full_like(prediction.objectness, logit, requires_grad=True)
+    loss = point_loss(Prediction(objectness, prediction.classes, prediction.offset), made)
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    assert torch.isfinite(loss.total)
+    assert objectness.grad is not None
+    assert torch.isfinite(objectness.grad).all()
+    assert float(loss.classes) == float(loss.offset) == 0.0
+
+
+def test_descent_lowers_it() -> None:
+    made = targets()
+    start = untrained(made)
+    leaves = [t.clone().requires_grad_() for t in (start.objectness, start.classes, start.offset)]
+    optimiser = torch.optim.Adam(leaves, lr=0.5)
+    costs = []
+    for _ in range(40):
+        loss = point_loss(Prediction(*leaves), made)
+        costs.append(total(loss))
+        optimiser.zero_grad()
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    assert costs[-1] < 0.1 * costs[0]
