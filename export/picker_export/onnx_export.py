@@ -61,6 +61,7 @@ def export_graph(detector: DecodedDetector, path: Path) -> None:
 def _strip(model: onnx.ModelProto) -> None:
     """Remove what only describes the exporter's internals: paths of source files, notes on every node."""
     del model.metadata_props[:]
+    del model.graph.metadata_props[:]
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""

@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from training.phantoms import CLASSES, write_phantoms
+from training.phantoms import CLASSES, SMALL, write_phantoms
 
+from picker_training.datasets import scenes
+from picker_training.datasets.scenes import StoredScene
+from picker_training.simulator.scene import simulate
 from picker_training.simulator.templates import Template, load_templates
 
 
@@ -26,3 +30,10 @@ def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def phantoms(phantom_folder: Path) -> list[Template]:
     return load_templates(phantom_folder, CLASSES)
+
+
+@pytest.fixture(scope="session")
+def stored_scene(tmp_path_factory: pytest.TempPathFactory, phantoms: list[Template]) -> StoredScene:
+    path = tmp_path_factory.mktemp("pool") / "scene"
+    scenes._store(simulate(SMALL, phantoms, 1), path, np.random.default_rng(0))
+    return scenes._load(path)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def assert_bright_at_its_particles(sample: Sample) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("changes", [{}, {"mirror": True}, {"turn_probability": 1.0}])
-def test_positions_follow_the_voxels(seed: int, changes: dict[str, float]) -> None:
+def test_positions_follow_the_voxels(seed: int, changes: dict[str, Any]) -> None:
     sample = make_sample(scene(), replace(PLAIN, **changes), np.random.default_rng(seed))
     assert sample.cube.shape == (24, 24, 24)
     assert sample.cube.dtype == np.float32

@@ -1,29 +1,15 @@
-from pathlib import Path
-
-import numpy as np
-import pytest
 import torch
-from training.phantoms import SMALL, OneScene
+from training.phantoms import OneScene
 
 from picker_training.augmentation import Augmentation
-from picker_training.datasets import scenes
 from picker_training.datasets.scenes import StoredScene
 from picker_training.loading import Batch, batches
-from picker_training.simulator.scene import simulate
-from picker_training.simulator.templates import Template
 
 AUGMENTATION = Augmentation(crop=24, halo=4)
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory, phantoms: list[Template]) -> StoredScene:
-    path: Path = tmp_path_factory.mktemp("pool") / "scene"
-    scenes._store(simulate(SMALL, phantoms, 1), path, np.random.default_rng(0))
-    return scenes._load(path)
-
-
-def stream(scene: StoredScene, *, first: int = 0, seed: int = 0, workers: int = 0) -> list[Batch]:
-    pool = OneScene(scene, seed=seed)
+def stream(stored_scene: StoredScene, *, first: int = 0, seed: int = 0, workers: int = 0) -> list[Batch]:
+    pool = OneScene(stored_scene, seed=seed)
     return list(batches(pool, AUGMENTATION, batch=2, first_step=first, steps=4, workers=workers))  # type: ignore[arg-type]
 
 
@@ -35,23 +21,23 @@ def assert_equal(one: list[Batch], other: list[Batch]) -> None:
             assert torch.equal(mine, theirs)
 
 
-def test_a_batch_stacks_its_samples(scene: StoredScene) -> None:
-    (batch, *_) = stream(scene)
+def test_a_batch_stacks_its_samples(stored_scene: StoredScene) -> None:
+    (batch, *_) = stream(stored_scene)
     assert batch.cubes.shape == (2, 1, 24, 24, 24)
     assert batch.cubes.dtype == torch.float32
     assert [len(p) for p in batch.positions] == [len(c) for c in batch.class_ids]
     assert not torch.equal(batch.cubes[0], batch.cubes[1])
 
 
-def test_a_resumed_run_sees_the_batches_it_would_have_seen(scene: StoredScene) -> None:
-    whole = stream(scene)
+def test_a_resumed_run_sees_the_batches_it_would_have_seen(stored_scene: StoredScene) -> None:
+    whole = stream(stored_scene)
     assert len(whole) == 4
-    assert_equal(stream(scene, first=2), whole[2:])
+    assert_equal(stream(stored_scene, first=2), whole[2:])
 
 
-def test_the_seed_counts(scene: StoredScene) -> None:
-    assert not torch.equal(stream(scene, seed=1)[0].cubes, stream(scene)[0].cubes)
+def test_the_seed_counts(stored_scene: StoredScene) -> None:
+    assert not torch.equal(stream(stored_scene, seed=1)[0].cubes, stream(stored_scene)[0].cubes)
 
 
-def test_a_worker_makes_the_same_samples(scene: StoredScene) -> None:
-    assert_equal(stream(scene, workers=1), stream(scene))
+def test_a_worker_makes_the_same_samples(stored_scene: StoredScene) -> None:
+    assert_equal(stream(stored_scene, workers=1), stream(stored_scene))

@@ -48,8 +48,8 @@ def test_the_offset_of_the_own_cell_stays_within_it() -> None:
     positions = np.random.default_rng(1).uniform(0.0, 15.0, (30, 3))
     for position in positions:
         made = targets([position.tolist()], [0])
-        (cell,) = own_cells(made)
-        assert made.offset[(0, slice(None), *cell)].abs().max() <= 1.0
+        ((z, y, x),) = own_cells(made)
+        assert made.offset[0, :, z, y, x].abs().max() <= 1.0
 
 
 @pytest.mark.parametrize("count", [3, 40])

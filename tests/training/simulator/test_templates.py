@@ -72,9 +72,11 @@ def test_a_coarser_map_of_the_same_ball_gives_the_same_template() -> None:
 
 
 def test_mask_diameter_and_radius_are_those_of_the_ball() -> None:
-    template = make_template("ball", ball(40.0), GRID_ANGSTROM, blur_angstrom=2.0)
-    assert template.diameter_angstrom == pytest.approx(80.0, abs=5.0)
-    assert template.radius_angstrom == pytest.approx(40.0, abs=6.0)
+    template = make_template("ball", ball(60.0), GRID_ANGSTROM, blur_angstrom=2.0)
+    assert template.diameter_angstrom == pytest.approx(125.0, abs=3.0)  # the mask's density lies outside the edge
+    volume = np.count_nonzero(template.mask) * GRID_ANGSTROM**3
+    assert np.pi / 6 * template.diameter_angstrom**3 == pytest.approx(volume)
+    assert template.radius_angstrom == pytest.approx(60.0, abs=6.0)
 
 
 @pytest.mark.parametrize("tube", [15.0, 30.0, 45.0])

@@ -1,0 +1,170 @@
+"""From a training run to a bundle that detects: tiny, but the whole path."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from export.tiny_detectors import lively
+from integration.command_line import picker
+from training.phantoms import CLASSES, SMALL, write_phantoms
+
+from picker_export import bundling
+from picker_export.bundling import describe, load_average
+from picker_export.cli import app
+from picker_runtime import console
+from picker_runtime.bundle import Bundle
+from picker_runtime.engines import open_engine
+from picker_runtime.errors import UsageError
+from picker_runtime.mrc import write_mrc
+from picker_training.checkpoint import Checkpoint, save_checkpoint
+from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig
+from picker_training.datasets import scenes
+from picker_training.model_card import load_network
+from picker_training.run import prepare_run
+from picker_training.simulator.scene import simulate
+from picker_training.simulator.templates import load_templates
+from picker_training.trainer import build_network
+
+CONFIG = TrainingConfig(
+    workers=0,
+    model=ModelSection(name="tiny", classes=CLASSES, widths=(8, 8, 8), blocks=(0, 0, 0)),
+    data=DataSection(scenes=1, strangers=(), crop=24, halo=4),
+    optimiser=OptimiserSection(steps=2, batch=2),
+)
+
+
+@pytest.fixture
+def templates(tmp_path: Path) -> Path:
+    return write_phantoms(tmp_path / "templates")
+
+
+@pytest.fixture
+def run(tmp_path: Path, templates: Path) -> Path:
+    """A run folder whose network finds something everywhere, so that there is something to calibrate."""
+    folder = tmp_path / "run"
+    prepare_run(folder, CONFIG, templates)
+    weights = lively(build_network(CONFIG)).state_dict()
+    save_checkpoint(
+        folder, Checkpoint(step=2, weights=build_network(CONFIG).state_dict(), average=weights, optimiser={})
+    )
+    return folder
+
+
+@pytest.fixture
+def small_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes, "training_spec", lambda rng, voxel_size: SMALL)
+    monkeypatch.setattr(bundling, "CALIBRATION_SHAPE", (48, 64, 64))
+    monkeypatch.setattr(bundling, "CALIBRATION_PARTICLES", 12)
+    monkeypatch.setattr(bundling, "CALIBRATION_SEEDS", (8001, 8002))
+    monkeypatch.setattr(bundling, "CALIBRATION_SNRS", (0.5,))
+    monkeypatch.setattr(bundling, "NORM_BATCHES", 2)
+
+
+@pytest.fixture
+def export(run: Path, templates: Path, tmp_path: Path) -> Callable[..., int]:
+    """The command `picker-export onnx` on the run."""
+
+    def command(*options: str) -> int:
+        return console.run(
+            app,
+            "picker-export",
+            ["onnx", str(run), "--templates", str(templates), "-o", str(tmp_path / "tiny"), *options],
+        )
+
+    return command
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small_calibration")
+def test_a_run_becomes_a_bundle_that_detects(
+    export: Callable[..., int], run: Path, tmp_path: Path, templates: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "metrics.json").write_text('{"f1": 0.5}')
+    assert export("--version", "7", "--metrics", str(tmp_path / "metrics.json")) == 0
+    reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [report["engine"] for report in reports] == ["openvino", "onnxruntime"]
+    assert all(report["passed"] and report["candidates"] > 100 for report in reports)
+
+    bundle = Bundle.open(tmp_path / "tiny")
+    card = bundle.card
+    assert (card.name, card.version, card.class_names) == ("tiny", "7", CLASSES)
+    assert card.metrics == {"f1": 0.5}
+    assert card.training["steps"] == 2
+    assert set(card.halo_curve) == {"0", "8", "16", "24"}
+    assert set(card.files) >= {"model.onnx", "weights.safetensors", "selftest.npz"}
+    assert (tmp_path / "tiny/README.md").read_text() == describe(card)
+
+    selftest = bundle.selftest()
+    assert selftest is not None
+    with open_engine("onnxruntime", bundle.graph, threads=1) as engine:
+        outputs = engine.infer({name: selftest[name] for name in ("cubes", "mean", "inverse_std")})  # type: ignore[attr-defined]
+    assert outputs["scores"] == pytest.approx(selftest["scores"], abs=1e-4)
+
+    average, _ = load_average(run, CONFIG)
+    shipped, trained = load_network(bundle).state_dict(), average.state_dict()
+    assert torch.equal(shipped["head.weight"], trained["head.weight"])
+    assert not torch.equal(shipped["stem.1.running_mean"], trained["stem.1.running_mean"])
+
+    scene = simulate(replace(SMALL, shape=(48, 64, 64)), load_templates(templates, CLASSES), 1)
+    write_mrc(tmp_path / "one.mrc", scene.tomogram(0.5), scene.voxel_size)
+    detected = picker("detect", tmp_path / "one.mrc", "-o", tmp_path / "picks", "--model", tmp_path / "tiny")
+    assert detected.status == 0, detected.stderr
+    assert (tmp_path / "picks/one.csv").read_text().startswith("tomogram,class,score")
+
+
+def test_a_run_without_a_checkpoint_is_refused(
+    export: Callable[..., int], run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "checkpoint.pt").unlink()
+    assert export() == 2
+    assert capsys.readouterr().err.startswith("picker: E83 ")
+
+
+def test_an_output_folder_that_cannot_be_written_is_told_first(run: Path, templates: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    arguments = ["onnx", str(run), "--templates", str(templates), "-o", str(tmp_path / "file/bundle")]
+    assert console.run(app, "picker-export", arguments) == 6
+
+
+def test_what_is_exported_is_the_moving_average(run: Path) -> None:
+    network, step = load_average(run, CONFIG)
+    assert step == 2
+    assert not network.training
+    assert torch.equal(network.head.weight, lively(build_network(CONFIG)).head.weight)
+
+
+@pytest.mark.usefixtures("small_calibration")
+def test_calibration_scenes_are_of_every_seed_and_snr(templates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundling, "CALIBRATION_SNRS", (0.5, 0.1))
+    made = bundling.calibration_scenes(CONFIG, templates)
+    assert len(made) == 4
+    assert all(scene.volume.shape == (48, 64, 64) and len(scene.positions) > 0 for scene in made)
+    assert np.array_equal(made[0].positions, made[1].positions)
+    assert made[0].volume.std() < made[1].volume.std()
+    assert not np.array_equal(made[0].positions, made[2].positions)
+
+
+@pytest.mark.parametrize(("limits", "words"), [((10, 10**9), "model.onnx"), ((10**9, 10), "tiny")])
+def test_a_bundle_that_is_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], words: str
+) -> None:
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny/model.onnx").write_bytes(bytes(100))
+    monkeypatch.setattr(bundling, "MAX_FILE_BYTES", limits[0])
+    monkeypatch.setattr(bundling, "MAX_BUNDLE_BYTES", limits[1])
+    with pytest.raises(UsageError, match=words) as caught:
+        bundling._check_sizes(tmp_path / "tiny")
+    assert caught.value.code == 84
+
+
+def test_the_readme_says_what_the_card_says(golden_model: Path) -> None:
+    facts: dict[str, Any] = {"steps": 2}
+    card = replace(Bundle.open(golden_model).card, training=facts, metrics={"f1": 0.5})
+    text = describe(card)
+    for word in ("# golden 1", "bright", "| small | 50 | 0.20 |", "- steps: 2", '"f1": 0.5', "not known"):
+        assert word in text

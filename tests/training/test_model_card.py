@@ -1,0 +1,90 @@
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training.phantoms import CLASSES
+
+from picker_runtime.bundle import Bundle
+from picker_runtime.card import ModelCard
+from picker_runtime.engines.cpu import INPUTS, OUTPUTS
+from picker_runtime.errors import EngineError, ModelError
+from picker_training.config import ModelSection, TrainingConfig
+from picker_training.detectors.point import ALIGNMENT
+from picker_training.device import choose_device
+from picker_training.model_card import CORE, architecture, decoded, diameters_voxels, draft_card, load_network, tile_for
+from picker_training.torch_engine import TorchEngine
+from picker_training.trainer import build_network
+
+CONFIG = TrainingConfig(model=ModelSection(name="tiny", classes=CLASSES, voxel_size_angstrom=8.0, widths=(8, 8, 8)))
+DIAMETERS = {"3gl1": 64.04, "3h84": 80.0, "1u6g": 96.0}
+
+
+@pytest.fixture
+def card() -> ModelCard:
+    return draft_card(CONFIG, DIAMETERS)
+
+
+def test_the_card_of_a_network_in_training_is_a_card(card: ModelCard) -> None:
+    assert ModelCard.from_json(card.to_json(), subject="card.json") == card
+    assert (card.name, card.voxel_size_angstrom, card.polarity) == ("tiny", 8.0, "dark")
+    assert [c.name for c in card.classes] == list(CLASSES)
+    assert [c.diameter_angstrom for c in card.classes] == [64.0, 80.0, 96.0]
+    assert len({c.colour for c in card.classes}) == 3
+
+
+def test_diameters_are_in_voxels_of_the_model_s_grid(card: ModelCard) -> None:
+    assert diameters_voxels(card).tolist() == [8.0, 10.0, 12.0]
+
+
+@pytest.mark.parametrize("halo", [0, 8, 16, 24])
+def test_a_tile_is_a_core_with_its_halo(halo: int) -> None:
+    tile = tile_for(halo)
+    assert tuple(edge - 2 * halo for edge in tile) == CORE
+    assert all(edge % ALIGNMENT == 0 for edge in tile)
+
+
+def test_a_tile_holds_more_cells_than_candidates(card: ModelCard) -> None:
+    assert math.prod(edge // card.output_stride for edge in card.tile) > card.max_candidates
+
+
+def test_the_network_runs_as_an_engine(card: ModelCard) -> None:
+    cubes = np.random.default_rng(0).normal(size=(2, 1, 32, 32, 32)).astype(np.float32)
+    inputs = dict(zip(INPUTS, (cubes, np.zeros(2, np.float32), np.ones(2, np.float32)), strict=True))
+    detector = decoded(build_network(CONFIG), card)
+    with TorchEngine(detector, batch=2) as engine:
+        outputs = engine.infer(inputs)
+    assert set(outputs) == set(OUTPUTS)
+    assert not detector.training
+    with torch.no_grad():
+        wanted = detector(*(torch.from_numpy(inputs[name]) for name in INPUTS))
+    for name, value in zip(OUTPUTS, wanted, strict=True):
+        assert np.array_equal(outputs[name], value.numpy())
+
+
+def test_a_bundle_without_weights_has_no_network(golden_model: Path, card: ModelCard) -> None:
+    bundle = Bundle.open(golden_model)
+    described = replace(bundle.card, training={"architecture": architecture(CONFIG)})
+    for one in (bundle, replace(bundle, card=described)):
+        with pytest.raises(ModelError, match=r"no weights\.safetensors") as caught:
+            load_network(one)
+        assert caught.value.code == 51
+
+
+def test_the_device_is_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("cpu") == choose_device("auto") == torch.device("cpu")
+    with pytest.raises(EngineError, match="sees no GPU") as caught:
+        choose_device("cuda")
+    assert caught.value.code == 60
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto") == torch.device("cuda")
+
+
+def test_threads_are_set_where_given() -> None:
+    choose_device("cpu", 2)
+    assert torch.get_num_threads() == 2
+    choose_device("cpu")
+    assert torch.get_num_threads() == 2

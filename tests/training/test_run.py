@@ -1,0 +1,142 @@
+import csv
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training.phantoms import CLASSES, SMALL, write_phantoms
+
+from picker_runtime.errors import UsageError
+from picker_training import cli
+from picker_training import run as training_run
+from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig, dump_config, load_config
+from picker_training.datasets import scenes
+from picker_training.run import Score, prepare_run, read_diameters, scene_pool, validation_scene, validation_score
+from picker_training.simulator.templates import Template, load_templates
+from picker_training.trainer import build_network
+
+CONFIG = TrainingConfig(
+    workers=0,
+    model=ModelSection(name="tiny", classes=CLASSES, widths=(8, 8, 8), blocks=(0, 0, 0)),
+    data=DataSection(scenes=2, strangers=("3qm1",), crop=24, halo=4, snr=(1.0, 4.0)),
+    optimiser=OptimiserSection(steps=3, batch=2, warmup=1, checkpoint_every=2, validate_every=2),
+)
+LOADED_ONCE = functools.cache(load_templates)
+
+
+@pytest.fixture(autouse=True)
+def small_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_run, "load_templates", LOADED_ONCE)
+    monkeypatch.setattr(scenes, "training_spec", lambda rng, voxel_size: replace(SMALL, strangers=1))
+    monkeypatch.setattr(training_run, "VALIDATION_SHAPE", SMALL.shape)
+    monkeypatch.setattr(training_run, "VALIDATION_PARTICLES", 6)
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_phantoms(tmp_path_factory.mktemp("templates"), (*CLASSES, "3qm1"))
+
+
+@pytest.fixture
+def fit(tmp_path: Path, templates: Path) -> Callable[..., int]:
+    """The command `picker-training fit` on a tiny configuration."""
+    (tmp_path / "tiny.toml").write_text(dump_config(CONFIG))
+
+    def command(*options: str) -> int:
+        arguments = ["--templates", str(templates), "-o", str(tmp_path / "run"), "--device", "cpu", "--threads", "1"]
+        return cli.run(["fit", *arguments, *options])
+
+    return command
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_fit_leaves_a_complete_run(fit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    assert fit("--config", str(tmp_path / "tiny.toml")) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "step 3/3  loss " in err
+    assert "step 2: localisation F1 " in err
+    assert load_config(run / "config.toml") == CONFIG
+    assert set(read_diameters(run)) == set(CLASSES)
+    assert [row["step"] for row in rows(run / "log.csv")] == ["3"]
+    assert [row["step"] for row in rows(run / "validation.csv")] == ["2", "3"]
+    assert (run / "checkpoint.pt").exists()
+    assert not list(run.glob(".picker-*"))
+
+
+def test_the_same_call_goes_on_with_a_run_that_was_stopped(
+    fit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit("--config", str(tmp_path / "tiny.toml"), "--minutes", "0") == 0
+    assert "not finished: the same call goes on" in capsys.readouterr().err
+    assert not (tmp_path / "run/log.csv").exists()
+    assert fit() == 0  # its own configuration
+    assert "not finished" not in capsys.readouterr().err
+    assert [row["step"] for row in rows(tmp_path / "run/log.csv")] == ["3"]
+
+
+def test_another_network_is_another_run(
+    fit: Callable[..., int], tmp_path: Path, templates: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_run(tmp_path / "run", CONFIG, templates)
+    other = replace(CONFIG, model=replace(CONFIG.model, widths=(16, 16, 16)))
+    (tmp_path / "other.toml").write_text(dump_config(other))
+    assert fit("--config", str(tmp_path / "other.toml")) == 2
+    assert capsys.readouterr().err.startswith("picker: E83 ")
+    assert load_config(tmp_path / "run/config.toml") == CONFIG
+
+
+def test_a_run_may_be_made_longer(tmp_path: Path, templates: Path) -> None:
+    prepare_run(tmp_path, CONFIG, templates)
+    longer = replace(CONFIG, optimiser=replace(CONFIG.optimiser, steps=30))
+    prepare_run(tmp_path, longer, templates)
+    assert load_config(tmp_path / "config.toml") == longer
+
+
+def test_a_missing_template_is_told_before_any_work(tmp_path: Path, templates: Path) -> None:
+    config = replace(CONFIG, model=replace(CONFIG.model, classes=("3gl1", "9xyz")))
+    with pytest.raises(UsageError, match="'9xyz'"):
+        training_run.fit(tmp_path / "run", config, templates, torch.device("cpu"))
+    assert not (tmp_path / "run/scenes").exists()
+
+
+def test_diameters_are_those_of_the_templates(tmp_path: Path, templates: Path, phantoms: list[Template]) -> None:
+    prepare_run(tmp_path, CONFIG, templates)
+    assert json.loads((tmp_path / "classes.json").read_text()) == {
+        t.name: round(t.diameter_angstrom, 1) for t in phantoms
+    }
+
+
+def test_print_config_prints_what_can_be_read_back(
+    fit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit("--config", str(tmp_path / "tiny.toml"), "--print-config") == 0
+    assert capsys.readouterr().out == dump_config(CONFIG)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_pool_holds_classes_and_strangers(tmp_path: Path, templates: Path) -> None:
+    pool = scene_pool(tmp_path, CONFIG, templates, torch.device("cpu"))
+    assert (pool.size, pool.seed) == (2, 1)
+    assert set(pool[1].class_ids.tolist()) <= {0, 1, 2}
+
+
+def test_validation_scores_a_network_by_the_runtime_s_own_detection(
+    tmp_path: Path, templates: Path, phantoms: list[Template]
+) -> None:
+    prepare_run(tmp_path, CONFIG, templates)
+    scene = validation_scene(phantoms, CONFIG, torch.device("cpu"))
+    score = validation_score(build_network(CONFIG).eval(), CONFIG, read_diameters(tmp_path), scene, 7)
+    assert isinstance(score, Score)
+    assert score.step == 7
+    assert 0.0 <= score.f1 <= 1.0
+    assert np.isnan(score.centre_error) or score.centre_error >= 0.0

@@ -1,0 +1,151 @@
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from training.phantoms import CLASSES, OneScene
+
+from picker_runtime.errors import UsageError
+from picker_training.checkpoint import load_checkpoint
+from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig
+from picker_training.datasets.scenes import ScenePool, StoredScene
+from picker_training.detectors.point import PointDetector
+from picker_training.trainer import Progress, Trainer, build_network, learning_rate
+
+CPU = torch.device("cpu")
+CONFIG = TrainingConfig(
+    seed=1,
+    workers=0,
+    model=ModelSection(classes=CLASSES, widths=(8, 8, 8), blocks=(0, 0, 0)),
+    data=DataSection(scenes=1, strangers=(), crop=24, halo=4, snr=(1.0, 4.0)),
+    optimiser=OptimiserSection(steps=4, batch=2, warmup=2, checkpoint_every=2, validate_every=4),
+)
+
+
+def trainer(scene: StoredScene, folder: Path, **changes: Any) -> Trainer:
+    config = replace(CONFIG, optimiser=replace(CONFIG.optimiser, **changes))
+    folder.mkdir(exist_ok=True)
+    return Trainer(config, cast(ScenePool, OneScene(scene)), folder, CPU)
+
+
+def run(one: Trainer, *, seconds: float = math.inf) -> tuple[bool, list[Progress], list[int]]:
+    """Run a trainer; return whether it is done, its progress and the steps it validated at."""
+    progress: list[Progress] = []
+    validated: list[int] = []
+    done = one.run(progress.append, lambda network, step: validated.append(step), seconds=seconds)
+    return done, progress, validated
+
+
+def state(one: Trainer) -> list[Tensor]:
+    return [*one.network.state_dict().values(), *one.average.state_dict().values()]
+
+
+def saved_step(folder: Path) -> int:
+    checkpoint = load_checkpoint(folder, CPU)
+    return checkpoint.step if checkpoint else 0
+
+
+def test_a_run_reports_validates_and_saves(stored_scene: StoredScene, tmp_path: Path) -> None:
+    done, progress, validated = run(trainer(stored_scene, tmp_path))
+    assert done
+    assert [p.step for p in progress] == [1, 2, 3, 4]
+    assert {p.steps for p in progress} == {4}
+    for p in progress:
+        assert math.isfinite(p.total)
+        assert p.total == pytest.approx(p.objectness + p.classes + 0.5 * p.offset, rel=1e-5)
+    assert validated == [4]
+    assert saved_step(tmp_path) == 4
+
+
+def test_a_run_that_was_killed_ends_as_if_it_never_had_been(stored_scene: StoredScene, tmp_path: Path) -> None:
+    whole = trainer(stored_scene, tmp_path / "whole")
+    run(whole)
+
+    def killed(progress: Progress) -> None:
+        if progress.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(stored_scene, tmp_path / "killed").run(killed, lambda network, step: None)
+    assert saved_step(tmp_path / "killed") == 2
+    resumed = trainer(stored_scene, tmp_path / "killed")
+    _, progress, _ = run(resumed)
+    assert [p.step for p in progress] == [3, 4]
+    for mine, theirs in zip(state(resumed), state(whole), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_finished_run_has_nothing_left_to_do(stored_scene: StoredScene, tmp_path: Path) -> None:
+    run(trainer(stored_scene, tmp_path))
+    assert run(trainer(stored_scene, tmp_path)) == (True, [], [])
+
+
+def test_a_run_stops_when_its_time_is_over_and_goes_on_later(stored_scene: StoredScene, tmp_path: Path) -> None:
+    done, progress, validated = run(trainer(stored_scene, tmp_path), seconds=0.0)
+    assert (done, len(progress), validated) == (False, 1, [])
+    assert saved_step(tmp_path) == 1
+    done, progress, _ = run(trainer(stored_scene, tmp_path))
+    assert done
+    assert [p.step for p in progress] == [2, 3, 4]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_its_checkpoint(
+    stored_scene: StoredScene, tmp_path: Path
+) -> None:
+    one = trainer(stored_scene, tmp_path, validate_every=2)
+
+    def poison(network: PointDetector, step: int) -> None:
+        one.network.head.weight.data.fill_(math.nan)
+
+    with pytest.raises(UsageError, match="not finite at step 2") as caught:
+        one.run(lambda progress: None, poison)
+    assert caught.value.code == 84
+    checkpoint = load_checkpoint(tmp_path, CPU)
+    assert checkpoint is not None
+    assert checkpoint.step == 2
+    assert all(torch.isfinite(value).all() for value in checkpoint.weights.values())
+
+
+def test_training_lowers_the_loss(stored_scene: StoredScene, tmp_path: Path) -> None:
+    _, progress, _ = run(trainer(stored_scene, tmp_path, steps=40, learning_rate=5e-3, checkpoint_every=1000))
+    first, last = (np.mean([p.total for p in part]) for part in (progress[:5], progress[-5:]))
+    assert last < 0.8 * first
+
+
+def test_the_average_follows_the_weights(stored_scene: StoredScene, tmp_path: Path) -> None:
+    one = trainer(stored_scene, tmp_path)
+    with torch.no_grad():
+        one.network.head.weight.fill_(1.0)
+        one.average.head.weight.fill_(0.0)
+    one.step = 10**6
+    one._update_average()
+    assert one.average.head.weight.detach().numpy() == pytest.approx(1.0 - CONFIG.optimiser.average, rel=1e-4)
+    one.step = 0  # early on it follows faster, lest it remember the untrained weights
+    one._update_average()
+    assert float(one.average.head.weight.detach().mean()) > 0.85
+
+
+def test_the_rate_warms_up_and_falls_to_one_percent() -> None:
+    config = replace(CONFIG, optimiser=OptimiserSection(steps=1000, warmup=100, learning_rate=2e-3))
+    rates = [learning_rate(config, step) for step in range(1001)]
+    assert rates[0] == pytest.approx(2e-5)
+    assert max(rates) == pytest.approx(2e-3) == rates[99] == rates[100]
+    assert rates[550] == pytest.approx(2e-3 * 0.505)
+    assert rates[1000] == pytest.approx(2e-5)
+    assert np.all(np.diff(rates[100:]) <= 0)
+
+
+def test_the_optimiser_gets_the_rate_of_its_step(stored_scene: StoredScene, tmp_path: Path) -> None:
+    one = trainer(stored_scene, tmp_path)
+    run(one)
+    assert one.optimiser.param_groups[0]["lr"] == learning_rate(one.config, 3)
+
+
+def test_the_seed_fixes_the_weights() -> None:
+    one, same, other = (build_network(replace(CONFIG, seed=seed)).head.weight for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
