@@ -53,11 +53,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What the caller decides: the bundle's version and licence, and measured metrics to print on the card."""
+    """What the caller decides: the bundle's version and licence."""
 
     version: str
     licence: str
-    metrics: dict[str, Any]
 
 
 def export_run(run: Path, templates: Path, folder: Path, options: ExportOptions, say: Say) -> list[Parity]:
@@ -92,11 +91,27 @@ def export_run(run: Path, templates: Path, folder: Path, options: ExportOptions,
         say(f"thresholds {dict(zip(card.class_names, thresholds.tolist(), strict=True))}")
         say(f"halo {halo}, agreement with whole-volume inference {curve}")
         write_selftest(folder, engine, scenes[0])
-    card = replace(card, training=_training_facts(config, step), metrics=options.metrics)
+    card = replace(card, training=_training_facts(config, step))
     card = write_card(folder, card)
     write_text(folder / README, describe(card))
     _check_sizes(folder)
     return report_parity(Bundle.open(folder), scenes[1:2])
+
+
+def put_metrics(folder: Path, files: list[Path]) -> None:
+    """Replace the measured figures on a bundle's card by those of JSON files, merged, and its README with it.
+
+    Raises:
+        UsageError: E80 if a file is not readable JSON with one object.
+    """
+    figures: dict[str, Any] = {}
+    for file in files:
+        try:
+            figures |= json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError, TypeError) as error:
+            raise UsageError(80, str(file), f"no JSON object in it ({error})", "give what bench12.py wrote") from error
+    card = write_card(folder, replace(Bundle.open(folder).card, metrics=figures))
+    write_text(folder / README, describe(card))
 
 
 def load_average(run: Path, config: TrainingConfig) -> tuple[PointDetector, int]:

@@ -27,13 +27,11 @@ def onnx(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The bundle's folder.")],
     version: Annotated[str, typer.Option(help="Version to print on the card.")] = "1",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "Apache-2.0",
-    metrics: Annotated[Path | None, typer.Option(metavar="JSON", help="Measured figures for the card.")] = None,
 ) -> int:
     """Write a complete bundle: graph, weights, card with measured thresholds and halo, self-test, parity report."""
     from picker_export.bundling import ExportOptions, export_run
 
-    measured = json.loads(metrics.read_text()) if metrics else {}
-    options = ExportOptions(version=version, licence=licence, metrics=measured)
+    options = ExportOptions(version=version, licence=licence)
     reports = export_run(run, templates, output, options, lambda line: print(line, file=sys.stderr))
     for report in reports:
         print(json.dumps(report.to_json()))
@@ -53,6 +51,17 @@ def parity(
     for report in reports:
         print(json.dumps(report.to_json()))
     return 0 if all(report.passed for report in reports) else EngineError.exit_status
+
+
+@app.command()
+def metrics(
+    model: Annotated[str, typer.Argument(help="A bundle's folder.")],
+    figures: Annotated[list[Path], typer.Argument(metavar="JSON...", help="Files with measured figures.")],
+) -> None:
+    """Put figures that were measured with a bundle on its card, in place of those it has."""
+    from picker_export.bundling import put_metrics
+
+    put_metrics(Path(model), figures)
 
 
 def main() -> NoReturn:

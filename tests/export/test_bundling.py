@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from export.tiny_detectors import lively
+from golden.blob_graph import golden_bundle
 from integration.command_line import picker
 from training.phantoms import CLASSES, SMALL, write_phantoms
 
@@ -84,8 +85,7 @@ def export(run: Path, templates: Path, tmp_path: Path) -> Callable[..., int]:
 def test_a_run_becomes_a_bundle_that_detects(
     export: Callable[..., int], run: Path, tmp_path: Path, templates: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "metrics.json").write_text('{"f1": 0.5}')
-    assert export("--version", "7", "--metrics", str(tmp_path / "metrics.json")) == 0
+    assert export("--version", "7") == 0
     reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [report["engine"] for report in reports] == ["openvino", "onnxruntime"]
     assert all(report["passed"] and report["candidates"] > 100 for report in reports)
@@ -93,7 +93,6 @@ def test_a_run_becomes_a_bundle_that_detects(
     bundle = Bundle.open(tmp_path / "tiny")
     card = bundle.card
     assert (card.name, card.version, card.class_names) == ("tiny", "7", CLASSES)
-    assert card.metrics == {"f1": 0.5}
     assert card.training["steps"] == 2
     assert set(card.halo_curve) == {"0", "8", "16", "24"}
     assert set(card.files) >= {"model.onnx", "weights.safetensors", "selftest.npz"}
@@ -160,6 +159,28 @@ def test_a_bundle_that_is_too_large_is_refused(
     with pytest.raises(UsageError, match=words) as caught:
         bundling._check_sizes(tmp_path / "tiny")
     assert caught.value.code == 84
+
+
+def test_measured_figures_go_on_the_card_and_into_the_readme(tmp_path: Path) -> None:
+    folder = golden_bundle(tmp_path / "golden")
+    for name, text in (("a.json", '{"bench": {"f1": 0.5}}'), ("b.json", '{"other": 1}')):
+        (tmp_path / name).write_text(text)
+    arguments = ["metrics", str(folder), str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    assert console.run(app, "picker-export", arguments) == 0
+    assert Bundle.open(folder).card.metrics == {"bench": {"f1": 0.5}, "other": 1}
+    assert '"f1": 0.5' in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{"])
+def test_figures_that_are_no_object_are_refused_and_the_card_stays(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = golden_bundle(tmp_path / "golden")
+    before = (folder / "card.json").read_bytes()
+    (tmp_path / "a.json").write_text(text)
+    assert console.run(app, "picker-export", ["metrics", str(folder), str(tmp_path / "a.json")]) == 2
+    assert "E80" in capsys.readouterr().err
+    assert (folder / "card.json").read_bytes() == before
 
 
 def test_the_readme_says_what_the_card_says(golden_model: Path) -> None:
