@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picker_training.datasets.truth import Truth
-from picker_training.evaluation.confusion import ConfusionMatrix, mean, ratio
+from picker_training.evaluation.confusion import ConfusionMatrix, mean
+from picker_training.evaluation.localisation import Localisation
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistanceScore:
+class DistanceScore(Localisation):
     """What the rule reports.
 
     tp: picks matched to a truth, whatever their class. centre_error: their mean distance in voxels, neither side
@@ -20,9 +21,6 @@ class DistanceScore:
     without a pick (column background).
     """
 
-    picks: int
-    truths: int
-    tp: int
     centre_error: float | None
     confusion: ConfusionMatrix
 
@@ -30,26 +28,6 @@ class DistanceScore:
     def fp(self) -> int:
         """Picks without a truth."""
         return self.picks - self.tp
-
-    @property
-    def fn(self) -> int:
-        """Truths without a pick."""
-        return self.truths - self.tp
-
-    @property
-    def precision(self) -> float:
-        """Matched picks among all picks."""
-        return ratio(self.tp, self.picks)
-
-    @property
-    def recall(self) -> float:
-        """Matched truths among all truths."""
-        return ratio(self.tp, self.truths)
-
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of precision and recall."""
-        return ratio(2 * self.tp, self.picks + self.truths)
 
     @property
     def mean_class_f1(self) -> float | None:

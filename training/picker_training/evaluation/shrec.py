@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from picker_training.datasets.truth import Truth
 from picker_training.evaluation.confusion import ConfusionMatrix, mean, ratio
+from picker_training.evaluation.localisation import Localisation
 
 CLASSES_2020 = ("3cf3", "1s3x", "1u6g", "4cr2", "1qvr", "3h84", "2cg9", "3qm1", "3gl1", "3d2f", "4d8q", "1bxn")
 """The classes of SHREC 2020 in the order of their numbers, from 1."""
@@ -29,7 +30,7 @@ class ZFrame(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShrecScore:
+class ShrecScore(Localisation):
     """What an organisers' rule reports, under the names of their tables where they are short.
 
     picks: RR, all picks. tp: truths hit. fp: picks on background. mh: truths hit more than once.
@@ -38,35 +39,12 @@ class ShrecScore:
     confusion: over the truths alone, not hit = background.
     """
 
-    picks: int
-    truths: int
-    tp: int
     fp: int
     mh: int
     ro: int
     ad: float | None
     confusion: ConfusionMatrix
     warnings: tuple[str, ...] = ()
-
-    @property
-    def fn(self) -> int:
-        """Truths not hit."""
-        return self.truths - self.tp
-
-    @property
-    def precision(self) -> float:
-        """Truths hit among all picks: a duplicate lowers it."""
-        return ratio(self.tp, self.picks)
-
-    @property
-    def recall(self) -> float:
-        """Truths hit among all truths."""
-        return ratio(self.tp, self.truths)
-
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of precision and recall."""
-        return ratio(2 * self.tp, self.picks + self.truths)
 
     @property
     def mean_class_f1(self) -> float | None:
