@@ -25,7 +25,7 @@ from picker_training.model_card import tile_for
 
 THRESHOLD_GRID: NDArray[np.float64] = np.round(np.arange(0.06, 0.90, 0.01), 2)
 SWEEPS = 4
-HALOS = (0, 8, 16, 24)
+HALOS = (0, 8, 16, 24, 32, 40)
 WHOLE_HALO = 32
 SAME_DISTANCE_VOXELS = 0.5
 WANTED_AGREEMENT = 0.995

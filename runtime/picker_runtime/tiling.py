@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 from picker_runtime.errors import UsageError
 from picker_runtime.geometry import Box, Triple
@@ -14,7 +15,8 @@ class Tile:
     """One cube to run the graph on.
 
     core: the part of the tomogram it answers for; the cores of a plan partition the tomogram.
-    cube: what is read: the core and its halo, its edges multiples of the model's alignment; it may reach outside.
+    cube: what is read: the core and its halo, its edges multiples of the model's alignment; it reaches outside the
+    tomogram by a little only.
     owned: the core grown by one output cell; candidates outside it are dropped, doubles inside go in the global NMS.
     """
 
@@ -36,8 +38,9 @@ def plan(
     """Return the tiles of a tomogram, z slowest; all their cubes have one shape and start at multiples of `alignment`.
 
     shape: the tomogram, zyx voxels.
-    tile: upper bounds of the cube's edges, zyx voxels, halo included; the cores are balanced below them.
-    halo: least number of voxels between a core and the faces of its cube.
+    tile: upper bounds of the cube's edges, zyx voxels, halo included; the cubes are balanced below them.
+    halo: least number of voxels between a core and the faces of its cube inside the tomogram. At the tomogram's own
+    faces one block of `alignment` voxels is enough: beyond them there is nothing to see but reflections.
     min_cells: least number of output cells of a cube: the number of candidates its graph returns.
     shift: moves the grid by so many voxels, multiples of `alignment`.
 
@@ -49,13 +52,14 @@ def plan(
     if min(bounds) < 2 * reach + alignment:
         problem = f"an edge of {min(tile)} voxels has no room for a core inside a halo of {halo}"
         raise UsageError(80, "--tile", problem, f"use edges of at least {2 * reach + alignment} voxels")
-    cores = [_core_edge(n, bound - 2 * reach, alignment) for n, bound in zip(shape, bounds, strict=True)]
-    edges = _with_cells([core + 2 * reach for core in cores], bounds, alignment, output_stride, min_cells)
+    outside = min(alignment, reach)
+    fitted = [_edge(n, bound, reach, outside, alignment) for n, bound in zip(shape, bounds, strict=True)]
+    edges = _with_cells(fitted, bounds, alignment, output_stride, min_cells)
     volume = Box.whole(shape)
     tiles = []
-    for corner in product(*map(_starts, shape, cores, shift)):
-        core = _box(corner, cores).intersection(volume)
-        cube = _box([start - reach for start in corner], edges)
+    for spans in product(*(_spans(n, e, reach, outside, s) for n, e, s in zip(shape, fitted, shift, strict=True))):
+        core = _box([span.core for span in spans], [span.stop - span.core for span in spans])
+        cube = _box([span.cube for span in spans], edges)
         tiles.append(Tile(core=core, cube=cube, owned=core.grown(output_stride).intersection(volume)))
     return tiles
 
@@ -66,28 +70,51 @@ def split(tile: Tile, *, halo: int, alignment: int, output_stride: int, min_cell
     reach = _round_up(halo, alignment)
     half = _round_up(math.ceil(tile.core.shape[axis] / 2), alignment)
     edges = list(tile.cube.shape)
-    edges[axis] = half + 2 * reach
+    around = max(tile.core.start[axis] - tile.cube.start[axis], tile.cube.stop[axis] - tile.core.stop[axis])
+    edges[axis] = half + reach + min(_round_up(around, alignment), reach)
     if edges[axis] >= tile.cube.shape[axis] or _cells(edges, output_stride) < min_cells:
         return []
     halves = []
     start = tile.core.start[axis]
-    for low, high in ((start, start + half), (start + half, tile.core.stop[axis])):
+    first_cube = max(tile.cube.start[axis], start - reach)
+    for low, high, cube_start in (
+        (start, start + half, first_cube),
+        (start + half, tile.core.stop[axis], start + half - reach),
+    ):
         core = Box(_replaced(tile.core.start, axis, low), _replaced(tile.core.stop, axis, high))
-        cube = _box(_replaced(tile.cube.start, axis, low - reach), edges)
+        cube = _box(_replaced(tile.cube.start, axis, cube_start), edges)
         halves.append(Tile(core=core, cube=cube, owned=core.grown(output_stride).intersection(tile.owned)))
     return halves
 
 
-def _core_edge(length: int, limit: int, alignment: int) -> int:
-    """Return the edge of the fewest equal cores, at most `limit` long, that cover an axis."""
-    count = math.ceil(length / limit)
-    return _round_up(math.ceil(length / count), alignment)
+class _Span(NamedTuple):
+    """A tile along one axis: where its core starts and stops and where its cube starts."""
+
+    core: int
+    stop: int
+    cube: int
 
 
-def _starts(length: int, core: int, shift: int) -> Iterator[int]:
-    """Yield the starts of an axis' cores; the first one may lie before voxel 0."""
-    first = shift % core
-    yield from range(first - core if first else 0, length, core)
+def _edge(length: int, bound: int, reach: int, outside: int, alignment: int) -> int:
+    """Return the cube's edge along an axis: the fewest cubes below the bound that cover it, all alike."""
+    if _round_up(length, alignment) + 2 * outside <= bound:
+        return _round_up(length, alignment) + 2 * outside
+    inner = 2 * (reach - outside)  # what the cores of all cubes lose to seams, less that of one
+    count = math.ceil((length - inner) / (bound - 2 * reach))
+    return _round_up(math.ceil((length - inner) / count), alignment) + 2 * reach
+
+
+def _spans(length: int, edge: int, reach: int, outside: int, shift: int) -> Iterator[_Span]:
+    """Yield an axis' tiles; the first and the last core may be longer than the others: they have one seam only."""
+    first, step = edge - reach - outside, edge - 2 * reach
+    if edge - 2 * outside >= length and (step <= 0 or not shift % step):
+        yield _Span(0, length, -outside)  # one core: neither end has a seam
+        return
+    core, stop = 0, shift % step or first
+    while stop < length and (core == 0 or length - core > first):
+        yield _Span(core, stop, core - reach if core else -outside)
+        core, stop = stop, stop + step
+    yield _Span(core, length, core - reach if core else -outside)
 
 
 def _with_cells(edges: list[int], bounds: list[int], alignment: int, stride: int, min_cells: int) -> list[int]:

@@ -94,7 +94,7 @@ def test_a_run_becomes_a_bundle_that_detects(
     card = bundle.card
     assert (card.name, card.version, card.class_names) == ("tiny", "7", CLASSES)
     assert card.training["steps"] == 2
-    assert set(card.halo_curve) == {"0", "8", "16", "24"}
+    assert set(card.halo_curve) == {"0", "8", "16", "24", "32", "40"}
     assert set(card.files) >= {"model.onnx", "weights.safetensors", "selftest.npz"}
     assert (tmp_path / "tiny/README.md").read_text() == describe(card)
 

@@ -23,8 +23,9 @@ NMS_FRACTION = 0.5
 
 DRAFT_THRESHOLD = 0.25
 DRAFT_HALO = 16
-CORE = (200, 128, 128)
-"""Bounds of a tile's core at detection: z whole for tomograms of up to 200 voxels, memory under 1.5 GB."""
+WHOLE_DEPTH = 200
+CORE = 160
+"""Tiles at detection: z whole for tomograms of up to 200 voxels, y and x in cores of about 160, memory under 1.5 GB."""
 
 WEIGHTS = "weights.safetensors"
 
@@ -62,8 +63,8 @@ def draft_card(config: TrainingConfig, diameters_angstrom: dict[str, float]) -> 
 
 def tile_for(halo: int) -> Triple:
     """Return the bounds of a cube's edges for a halo, in voxels, multiples of the alignment."""
-    z, y, x = (edge + 2 * halo for edge in CORE)
-    return z, y, x
+    side = CORE + 2 * halo
+    return WHOLE_DEPTH + 2 * ALIGNMENT, side, side
 
 
 def architecture(config: TrainingConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ FOCAL_POWER = 2.0
 NEIGHBOUR_POWER = 4.0
 """Exponents of the penalty-reduced focal loss for centre points (Law and Deng, CornerNet, 2018, eq. 1)."""
 
-CLASS_WEIGHT = 1.0
+CLASS_WEIGHT = 2.0
 OFFSET_WEIGHT = 0.5
 
 
