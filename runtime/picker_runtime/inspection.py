@@ -2,17 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from picker_runtime.bundle import Bundle, known_models
 from picker_runtime.errors import one_line
-from picker_runtime.intensity import measure, windows
+from picker_runtime.intensity import NormalisedSource, measure
 from picker_runtime.mrc_header import ByteSign
+from picker_runtime.polarity import seen_polarity
 from picker_runtime.records import DetectionRecord
 from picker_runtime.tomogram import Tomogram
-
-TAIL = 0.001
-"""Share of the voxels in each tail whose lengths are compared."""
 
 
 def describe(path: Path, *, voxel_size: float | None = None, mode0: ByteSign | None = None) -> str:
@@ -37,6 +33,7 @@ def _tomogram(tomogram: Tomogram) -> list[tuple[str, ...]]:
     z, y, x = tomogram.shape
     intensity = measure(tomogram)
     header = tomogram.header
+    seen = seen_polarity(NormalisedSource(tomogram, intensity), tomogram.shape)
     rows: list[tuple[str, ...]] = [
         ("shape", f"{z} x {y} x {x} voxels (z, y, x)"),
         ("voxel size", f"{tomogram.voxel_size:.4g} A"),
@@ -45,20 +42,10 @@ def _tomogram(tomogram: Tomogram) -> list[tuple[str, ...]]:
         ("scale", f"{intensity.scale:.6g} (1.4826 x median absolute deviation)"),
         ("not finite", f"{intensity.non_finite_fraction:.3%}"),
         ("fill", "none" if intensity.fill is None else f"{intensity.fill:.6g}"),
-        ("tails", _tails(tomogram)),
+        ("particles", f"look {seen}" if seen else "neither clearly dark nor clearly bright"),
     ]
     rows += [("label", label) for label in header["labels"]]
     return rows + [("warning", warning) for warning in tomogram.warnings]
-
-
-def _tails(tomogram: Tomogram) -> str:
-    """Say which tail of the values is longer: a hint at dark or bright particles, and no more."""
-    values = np.concatenate([tomogram.read(window).ravel() for window in windows(tomogram.shape)])
-    low, middle, high = np.quantile(values[np.isfinite(values)], (TAIL, 0.5, 1 - TAIL))
-    darker = middle - low > high - middle
-    longer = "dark" if darker else "bright"
-    span = f"{low:.6g} to {high:.6g} without {TAIL:.1%} at each end"
-    return f"{span}: longer on the {longer} side, as with {longer} particles"
 
 
 def _record(record: DetectionRecord) -> list[tuple[str, ...]]:

@@ -12,7 +12,7 @@ from picker_runtime.engines.base import Engine
 from picker_runtime.geometry import Triple
 from picker_runtime.intensity import Intensity, NormalisedSource, measure
 from picker_runtime.mask import Mask
-from picker_runtime.polarity import inverted_fits_better, sample_tiles
+from picker_runtime.polarity import seen_polarity
 from picker_runtime.tomogram import Tomogram
 from picker_runtime.worker import Limits, Progress, find_candidates
 
@@ -60,11 +60,12 @@ class Scanner:
         stages.end("open")
         intensity = measure(tomogram)
         stages.end("statistics")
-        self._check_polarity(tomogram, intensity, invert)
+        source = NormalisedSource(tomogram, intensity, invert)
+        self._check_polarity(source, tomogram, invert)
         stages.end("polarity")
         found = find_candidates(
             self.engine,
-            NormalisedSource(tomogram, intensity, invert),
+            source,
             tiles,
             limits=Limits.of(self.card),
             split=partial(tiling.split, **grid),
@@ -85,13 +86,9 @@ class Scanner:
             "min_cells": card.max_candidates,
         }
 
-    def _check_polarity(self, tomogram: Tomogram, intensity: Intensity, invert: bool) -> None:
-        """Warn if the model finds more in a sample of the tomogram with its contrast reversed."""
-        tiles = sample_tiles(tomogram.shape, alignment=self.card.alignment)
-        scores = []
-        for inverted in (invert, not invert):
-            source = NormalisedSource(tomogram, intensity, inverted)
-            scores.append(find_candidates(self.engine, source, tiles, limits=Limits.of(self.card)).candidates.scores)
-        if inverted_fits_better(*scores):
+    def _check_polarity(self, source: NormalisedSource, tomogram: Tomogram, invert: bool) -> None:
+        """Warn if particles look the other way round than in the tomograms that the model was trained on."""
+        seen = seen_polarity(source, tomogram.shape)
+        if seen not in (None, self.card.polarity):
             fix = "leave out --invert" if invert else "try --invert"
-            tomogram.warnings.append(f"the model finds more with the contrast reversed: {fix}")
+            tomogram.warnings.append(f"particles look {seen}, the model is for {self.card.polarity} ones: {fix}")

@@ -1,44 +1,73 @@
 import numpy as np
 import pytest
 
-from picker_runtime.geometry import Box
-from picker_runtime.polarity import inverted_fits_better, sample_tiles
+from picker_runtime.geometry import Box, Triple
+from picker_runtime.intensity import NormalisedSource, measure
+from picker_runtime.polarity import MIN_BLOCKS, robust_skewness, sample_boxes, seen_polarity
+from picker_runtime.tomogram import Tomogram
+
+SHAPE = (48, 96, 96)
 
 
-@pytest.mark.parametrize(
-    ("as_is", "inverted", "expected"),
-    [
-        ([], [0.9] * 10, True),
-        ([0.9] * 10, [], False),
-        ([], [], False),
-        ([], [0.9], False),
-        ([0.9] * 10, [0.9] * 15, False),
-        ([0.9] * 10, [0.9] * 25, True),
-        ([0.9] * 10, [0.1] * 200, False),
-        ([0.05] * 200, [0.9] * 10, True),
-    ],
-)
-def test_only_a_clear_difference_counts(as_is: list[float], inverted: list[float], expected: bool) -> None:
-    assert inverted_fits_better(np.array(as_is, np.float32), np.array(inverted, np.float32)) is expected
+def noisy(particles: float, *, shape: Triple = SHAPE, seed: int = 0) -> np.ndarray:
+    """Return unit noise with balls of 5 voxels radius of this contrast, on 2 % of the volume."""
+    rng = np.random.default_rng(seed)
+    volume = rng.standard_normal(shape, dtype=np.float32)
+    grid = np.indices(shape)
+    for _ in range(round(0.02 * np.prod(shape) / 524)):
+        centre = rng.uniform(5, np.array(shape) - 5)
+        volume[((grid - centre[:, None, None, None]) ** 2).sum(axis=0) < 25] += particles
+    return volume
 
 
-@pytest.mark.parametrize("shape", [(200, 512, 512), (27, 32, 22), (16, 4096, 100), (512, 97, 512), (192, 96, 96)])
-@pytest.mark.parametrize("alignment", [8, 10])
-def test_cubes_are_central_aligned_and_apart(shape: tuple[int, int, int], alignment: int) -> None:
-    tiles = sample_tiles(shape, alignment=alignment)
-    assert 1 <= len(tiles) <= 2
-    for tile in tiles:
-        assert len(set(tile.cube.shape)) == 1 and tile.cube.shape[0] <= 96
-        assert all(n % alignment == 0 for n in (*tile.cube.start, *tile.cube.shape))
-        assert tile.core == tile.owned == tile.cube.intersection(Box.whole(shape)) and tile.core.voxels
-        for n, a, b in zip(shape, tile.core.start, tile.core.stop, strict=True):
-            assert b - a == min(n - a, tile.cube.shape[0])
-    joint = [min(t.core.start[i] for t in tiles) + max(t.core.stop[i] for t in tiles) for i in range(3)]
-    assert all(abs(middle - n) <= 2 * alignment for middle, n in zip(joint, shape, strict=True))
-    if len(tiles) == 2:
-        assert not tiles[0].cube.intersection(tiles[1].cube).voxels
+def look(volume: np.ndarray, *, invert: bool = False) -> str | None:
+    tomogram = Tomogram.from_array(volume * 3 + 100, 10.0)
+    return seen_polarity(NormalisedSource(tomogram, measure(tomogram), invert), tomogram.shape)
 
 
-def test_two_cubes_where_there_is_room() -> None:
-    assert len(sample_tiles((200, 512, 512), alignment=8)) == 2
-    assert len(sample_tiles((100, 190, 190), alignment=8)) == 1
+@pytest.mark.parametrize(("contrast", "expected"), [(-1.0, "dark"), (1.0, "bright"), (0.0, None)])
+def test_particles_are_seen_through_noise(contrast: float, expected: str | None) -> None:
+    assert look(noisy(contrast)) == expected
+
+
+def test_inverting_turns_them() -> None:
+    assert look(noisy(-1.0), invert=True) == "bright"
+
+
+def test_a_few_extreme_voxels_do_not_outweigh_the_particles() -> None:
+    volume = noisy(-1.0)
+    volume[10:14, 20:24, 30:34] = 1e6
+    assert look(volume) == "dark"
+
+
+def test_too_little_says_nothing() -> None:
+    assert look(noisy(-3.0, shape=(24, 28, 32))) is None
+    skewed = np.r_[np.zeros(400), np.arange(100)].astype(float) + np.random.default_rng(0).normal(size=500)
+    assert robust_skewness(skewed) == 0.0
+    assert robust_skewness(np.tile(skewed, 2)) > 1 and 2 * len(skewed) > MIN_BLOCKS
+
+
+def test_what_cannot_be_read_says_nothing() -> None:
+    class Nothing:
+        mean, inverse_std = 0.0, 1.0
+
+        def read(self, box: Box) -> None:
+            return None
+
+    assert seen_polarity(Nothing(), (64, 64, 64)) is None
+
+
+def test_a_flat_background_says_nothing() -> None:
+    assert robust_skewness(np.r_[np.zeros(1000), np.ones(10)]) == 0.0
+
+
+@pytest.mark.parametrize("shape", [(200, 512, 512), (27, 32, 22), (16, 4096, 100), (48, 48, 48), (95, 96, 97)])
+def test_boxes_are_few_whole_blocks_and_inside(shape: Triple) -> None:
+    boxes = sample_boxes(shape)
+    assert 1 <= len(boxes) <= 64
+    assert len(set(boxes)) == len(boxes)
+    for box in boxes:
+        assert box.intersection(Box.whole(shape)) == box and box.voxels
+        assert all(edge % 4 == 0 and edge <= 48 for edge in box.shape)
+    for axis, n in enumerate(shape):
+        assert min(box.start[axis] for box in boxes) <= n // 2 <= max(box.stop[axis] for box in boxes)

@@ -7,7 +7,7 @@ from typing import Any
 
 from picker_runtime.engines.cpu import OUTPUTS, Arrays, CpuEngine, load_library
 
-COMPILED_SHAPES = 2  # a plan's cubes and one other shape (the polarity sample, or halves of crowded tiles)
+COMPILED_SHAPES = 2  # a plan's cubes and one other shape (halves of crowded tiles)
 TELEMETRY = "openvino_telemetry"
 
 
