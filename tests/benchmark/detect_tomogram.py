@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
 from picker_runtime import tiling
 from picker_runtime.bundle import Bundle
 from picker_runtime.doctor import gemm_gflops
+from picker_runtime.engines.openvino import import_openvino
 from picker_runtime.geometry import Box, Triple
 from picker_runtime.mrc import write_mrc
 from picker_runtime.sample import SAMPLES
@@ -98,16 +98,13 @@ def network_gflop(bundle: Bundle, shape: Triple, tile: Triple | None) -> float:
         output_stride=card.output_stride,
         min_cells=card.max_candidates,
     )
-    model = onnx.load(str(bundle.graph))
-    cube = next(value for value in model.graph.input if value.name == "cubes")
-    for dimension, size in zip(cube.type.tensor_type.shape.dim, (1, 1, *tiles[0].cube.shape), strict=True):
-        dimension.dim_value = size
-    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in [*graph.value_info, *graph.output]}
-    weights = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    flop = sum(2 * np.prod(weights[n.input[1]][1:]) * np.prod(shapes[n.output[0]]) for n in convolutions)
-    return float(flop) * len(tiles) / 1e9
+    model = import_openvino().Core().read_model(bundle.graph)
+    model.reshape({"cubes": [1, 1, *tiles[0].cube.shape], "mean": [1], "inverse_std": [1]})
+    flop = 0.0
+    for node in model.get_ops():
+        if node.get_type_name() == "Convolution":
+            flop += 2.0 * np.prod(node.get_output_shape(0)) * np.prod(node.get_input_shape(1)[1:])
+    return flop * len(tiles) / 1e9
 
 
 def parse() -> argparse.Namespace:

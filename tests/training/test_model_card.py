@@ -14,7 +14,16 @@ from picker_runtime.errors import EngineError, ModelError
 from picker_training.config import ModelSection, TrainingConfig
 from picker_training.detectors.point import ALIGNMENT
 from picker_training.device import choose_device
-from picker_training.model_card import CORE, architecture, decoded, diameters_voxels, draft_card, load_network, tile_for
+from picker_training.model_card import (
+    CORE,
+    LONG_CORE,
+    architecture,
+    decoded,
+    diameters_voxels,
+    draft_card,
+    load_network,
+    tile_for,
+)
 from picker_training.torch_engine import TorchEngine
 from picker_training.trainer import build_network
 
@@ -43,7 +52,7 @@ def test_diameters_are_in_voxels_of_the_model_s_grid(card: ModelCard) -> None:
 def test_a_tile_is_a_core_with_its_halo(halo: int) -> None:
     tile = tile_for(halo)
     assert tile[0] == 216  # a slab of 200 voxels is one tile deep
-    assert tile[1] - 2 * halo == tile[2] - 2 * halo == CORE
+    assert (tile[1] - 2 * halo, tile[2] - 2 * halo) == (CORE, LONG_CORE)
     assert all(edge % ALIGNMENT == 0 for edge in tile)
 
 

@@ -25,7 +25,8 @@ DRAFT_THRESHOLD = 0.25
 DRAFT_HALO = 16
 WHOLE_DEPTH = 200
 CORE = 160
-"""Tiles at detection: z whole for tomograms of up to 200 voxels, y and x in cores of about 160, memory under 1.5 GB."""
+LONG_CORE = 240
+"""Tiles at detection: z whole for tomograms of up to 200 voxels, about 160 along y and 240 along x: 1.2 GB in all."""
 
 WEIGHTS = "weights.safetensors"
 
@@ -63,8 +64,7 @@ def draft_card(config: TrainingConfig, diameters_angstrom: dict[str, float]) -> 
 
 def tile_for(halo: int) -> Triple:
     """Return the bounds of a cube's edges for a halo, in voxels, multiples of the alignment."""
-    side = CORE + 2 * halo
-    return WHOLE_DEPTH + 2 * ALIGNMENT, side, side
+    return WHOLE_DEPTH + 2 * ALIGNMENT, CORE + 2 * halo, LONG_CORE + 2 * halo
 
 
 def architecture(config: TrainingConfig) -> dict[str, Any]:

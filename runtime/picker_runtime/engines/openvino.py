@@ -17,7 +17,7 @@ class OpenVinoEngine(CpuEngine):
     name = "openvino"
 
     def _open(self) -> tuple[list[str], list[str]]:
-        self._core = _openvino().Core()
+        self._core = import_openvino().Core()
         self._model = self._core.read_model(self.graph)
         self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         return [p.any_name for p in self._model.inputs], [p.any_name for p in self._model.outputs]
@@ -54,7 +54,7 @@ class OpenVinoEngine(CpuEngine):
         del self._model, self._core
 
 
-def _openvino() -> ModuleType:
+def import_openvino() -> ModuleType:
     """Import OpenVINO without its telemetry, which reports every import and leaves files in the home folder.
 
     With that package hidden during the first import OpenVINO takes its own stub instead, for good.
