@@ -56,7 +56,7 @@ def test_a_run_reports_validates_and_saves(stored_scene: StoredScene, tmp_path: 
     assert {p.steps for p in progress} == {4}
     for p in progress:
         assert math.isfinite(p.total)
-        assert p.total == pytest.approx(p.objectness + p.classes + 0.5 * p.offset, rel=1e-5)
+        assert p.total == pytest.approx(p.objectness + 2.0 * p.classes + 0.5 * p.offset, rel=1e-5)
     assert validated == [4]
     assert saved_step(tmp_path) == 4
 
