@@ -149,3 +149,27 @@ def test_the_seed_fixes_the_weights() -> None:
     one, same, other = (build_network(replace(CONFIG, seed=seed)).head.weight for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+def test_a_run_begins_with_given_weights_unless_it_has_a_checkpoint(stored_scene: StoredScene, tmp_path: Path) -> None:
+    other = build_network(replace(CONFIG, seed=99))
+    one = trainer(stored_scene, tmp_path)
+    one.begin_with(other)
+    for mine, average, theirs in zip(
+        state(one)[: len(other.state_dict())],
+        one.average.state_dict().values(),
+        other.state_dict().values(),
+        strict=True,
+    ):
+        assert torch.equal(mine, theirs) and torch.equal(average, theirs)
+    run(one)
+    again = trainer(stored_scene, tmp_path)
+    again.begin_with(other)
+    run(again)  # its last step was done: nothing is trained, the checkpoint is read
+    assert all(torch.equal(a, b) for a, b in zip(state(again), state(one), strict=True))
+
+
+def test_weights_of_another_size_are_refused(stored_scene: StoredScene, tmp_path: Path) -> None:
+    wider = build_network(replace(CONFIG, model=replace(CONFIG.model, widths=(16, 8, 8))))
+    with pytest.raises(UsageError, match="E83"):
+        trainer(stored_scene, tmp_path).begin_with(wider)

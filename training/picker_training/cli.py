@@ -93,6 +93,9 @@ def fit(
     templates: Annotated[Path, typer.Option(metavar="DIR", help="Density maps or atomic models of the classes.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="The run's folder; goes on if begun.")],
     config: Annotated[Path | None, typer.Option(metavar="TOML", help="Configuration; default: the run's own.")] = None,
+    start_from: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="Begin with a model's weights: a name or a folder.")
+    ] = None,
     minutes: Annotated[float, typer.Option(min=0, help="Stop after so long; the same call goes on.")] = math.inf,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the network.")] = None,
@@ -108,11 +111,15 @@ def fit(
         print(dump_config(settings), end="")
         return
     target = choose_device(device, threads)
+    from picker_runtime.bundle import Bundle
     from picker_training import run as training_run
 
+    start = Bundle.open(start_from) if start_from else None
+
     done = training_run.fit(
-        output, settings, templates, target, seconds=minutes * 60, report=_print_progress, report_score=_print_score
-    )
+        output, settings, templates, target,
+        start=start, seconds=minutes * 60, report=_print_progress, report_score=_print_score,
+    )  # fmt: skip
     if not done:
         print("not finished: the same call goes on", file=sys.stderr)
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from picker_runtime.atomic import write_text
+from picker_runtime.bundle import Bundle
 from picker_runtime.errors import UsageError
 from picker_runtime.geometry import Triple
 from picker_runtime.nms import pick
@@ -26,7 +27,7 @@ from picker_training.datasets.scenes import ScenePool
 from picker_training.datasets.truth import Truth
 from picker_training.detectors.point import PointDetector
 from picker_training.evaluation import distance
-from picker_training.model_card import decoded, draft_card
+from picker_training.model_card import decoded, draft_card, load_network
 from picker_training.simulator.scene import Scene, SceneSpec, simulate
 from picker_training.simulator.templates import Template, load_templates
 from picker_training.torch_engine import TorchEngine
@@ -95,14 +96,20 @@ def fit(
     templates: Path,
     device: torch.device,
     *,
+    start: Bundle | None = None,
     seconds: float = math.inf,
     report: Callable[[Progress], None] = lambda progress: None,
     report_score: Callable[[Score], None] = lambda score: None,
 ) -> bool:
-    """Start a run or go on with it, for at most so many seconds; tell whether its last step is done."""
+    """Start a run or go on with it, for at most so many seconds; tell whether its last step is done.
+
+    start: a bundle whose weights a new run begins with; a run that has a checkpoint goes on from that.
+    """
     prepare_run(folder, config, templates)
     pool = scene_pool(folder, config, templates, device)
     trainer = Trainer(config, pool, folder, device)
+    if start is not None:
+        trainer.begin_with(load_network(start))
     validation = validation_scene(load_templates(templates, config.model.classes), config, device)
 
     def log(progress: Progress) -> None:

@@ -76,6 +76,18 @@ class Trainer:
         )
         self.step = 0
 
+    def begin_with(self, network: PointDetector) -> None:
+        """Begin with the weights of another network of the same size and classes.
+
+        Raises:
+            UsageError: E83 if it has another size or number of classes.
+        """
+        if network.config != self.network.config:
+            problem = f"the model to start from is {network.config}, the run's is {self.network.config}"
+            raise UsageError(83, str(self.folder), problem, "give the run the widths, blocks and classes of that model")
+        self.network.load_state_dict(network.state_dict())
+        self.average.load_state_dict(network.state_dict())
+
     def run(self, report: Report, validate: Validate, *, seconds: float = math.inf) -> bool:
         """Train until the last step or, at a checkpoint's pace, until the seconds are over; tell whether it is done."""
         self._resume()
