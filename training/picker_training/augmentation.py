@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from picker_runtime.intensity import measure_array
 from picker_training.datasets.scenes import StoredScene
+from picker_training.detectors.decode import CLIP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ def make_sample(scene: StoredScene, augmentation: Augmentation, rng: np.random.G
         step = float(values.std()) / rng.uniform(8.0, 42.0)
         cube, values = np.clip(np.round(cube / step), -128, 127), np.clip(np.round(values / step), -128, 127)
     intensity = measure_array(values)
-    cube = np.clip((cube - intensity.center) / intensity.scale, -5.0, 5.0).astype(np.float32)
+    cube = np.clip((cube - intensity.center) / intensity.scale, -CLIP, CLIP).astype(np.float32)
     positions = scene.positions - start
     inside = np.all((positions > -3.0) & (positions < crop + 2.0), axis=1)
     cube, positions = _turned(cube, positions[inside], augmentation, rng)

@@ -110,7 +110,7 @@ def fit(
     trainer = Trainer(config, pool, folder, device)
     if start is not None:
         trainer.begin_with(load_network(start))
-    validation = validation_scene(load_templates(templates, config.model.classes), config, device)
+    validation = validation_scene(pool.templates, config, device)
 
     def log(progress: Progress) -> None:
         if progress.step % REPORT_EVERY == 0 or progress.step == progress.steps:

@@ -77,7 +77,7 @@ class ScenePool:
         self.folder = folder
         self.size = size
         self.seed = seed
-        self._templates = templates
+        self.templates = templates
         self._strangers = strangers
         self._voxel_size = voxel_size
         self._device = device
@@ -89,7 +89,7 @@ class ScenePool:
         if not path.with_suffix(".npz").exists():
             spec = training_spec(np.random.default_rng((self.seed, number)), voxel_size=self._voxel_size)
             scene_seed = int(np.random.default_rng((self.seed, number, 1)).integers(2**62))
-            scene = simulate(spec, self._templates, scene_seed, strangers=self._strangers, device=self._device)
+            scene = simulate(spec, self.templates, scene_seed, strangers=self._strangers, device=self._device)
             _store(scene, path, np.random.default_rng((self.seed, number, 2)))
         return _load(path)
 
