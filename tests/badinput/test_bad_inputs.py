@@ -34,7 +34,7 @@ def check_line(error: InputError, case: Case) -> None:
 def test_refused_on_opening_with_one_line_and_no_allocation(case: Case, tmp_path: Path) -> None:
     path = case.write(tmp_path)
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         with pytest.raises(InputError) as caught:
             Tomogram.open(path)
@@ -43,7 +43,7 @@ def test_refused_on_opening_with_one_line_and_no_allocation(case: Case, tmp_path
         tracemalloc.stop()
     check_line(caught.value, case)
     assert peak < 2**20
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 @pytest.mark.parametrize("case", UNMEASURABLE, ids=lambda case: case.name)

@@ -33,7 +33,7 @@ def test_a_mutated_header_is_refused_or_fits_its_file(words: dict[int, int], ord
     block = bytearray(header(order=order))
     for word, value in words.items():
         struct.pack_into(order + "i", block, 4 * word, value)
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         parsed: MrcHeader | None = parse_header(bytes(block), size, subject="a.mrc")
     except InputError as error:
@@ -42,7 +42,7 @@ def test_a_mutated_header_is_refused_or_fits_its_file(words: dict[int, int], ord
     if parsed is not None:
         assert all(1 <= n <= 65_536 for n in parsed.shape) and parsed.nsymbt >= 0
         assert parsed.data_offset + np.prod(parsed.shape, dtype=object) * parsed.dtype.itemsize <= size
-    assert time.perf_counter() - start < 0.05
+    assert time.process_time() - start < 0.05
 
 
 @settings(max_examples=100, deadline=None)

