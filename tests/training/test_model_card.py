@@ -11,12 +11,12 @@ from picker_runtime.bundle import Bundle
 from picker_runtime.card import ModelCard
 from picker_runtime.engines.cpu import INPUTS, OUTPUTS
 from picker_runtime.errors import EngineError, ModelError
+from picker_runtime.geometry import Triple
+from picker_runtime.tiling import Tile, plan
 from picker_training.config import ModelSection, TrainingConfig
 from picker_training.detectors.point import ALIGNMENT
 from picker_training.device import choose_device
 from picker_training.model_card import (
-    CORE,
-    LONG_CORE,
     architecture,
     decoded,
     diameters_voxels,
@@ -48,12 +48,19 @@ def test_diameters_are_in_voxels_of_the_model_s_grid(card: ModelCard) -> None:
     assert diameters_voxels(card).tolist() == [8.0, 10.0, 12.0]
 
 
-@pytest.mark.parametrize("halo", [0, 8, 16, 24])
-def test_a_tile_is_a_core_with_its_halo(halo: int) -> None:
+@pytest.mark.parametrize("halo", [8, 16, 24, 32])
+def test_tiles_suit_the_commonest_tomogram(halo: int) -> None:
+    """Six cover it, and no six smaller by one step of the alignment would."""
     tile = tile_for(halo)
-    assert tile[0] == 216  # a slab of 200 voxels is one tile deep
-    assert (tile[1] - 2 * halo, tile[2] - 2 * halo) == (CORE, LONG_CORE)
+    shapes = [cube.cube.shape for cube in planned(tile, halo)]
+    assert len(shapes) == 6
     assert all(edge % ALIGNMENT == 0 for edge in tile)
+    assert len(planned((tile[0], tile[1] - ALIGNMENT, tile[2]), halo)) > 6
+    assert len(planned((tile[0], tile[1], tile[2] - ALIGNMENT), halo)) > 6
+
+
+def planned(tile: Triple, halo: int) -> list[Tile]:
+    return list(plan((200, 512, 512), tile=tile, halo=halo, alignment=ALIGNMENT, output_stride=2, min_cells=2048))
 
 
 def test_a_tile_holds_more_cells_than_candidates(card: ModelCard) -> None:

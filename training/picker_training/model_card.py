@@ -24,9 +24,8 @@ NMS_FRACTION = 0.5
 DRAFT_THRESHOLD = 0.25
 DRAFT_HALO = 16
 WHOLE_DEPTH = 200
-CORE = 160
-LONG_CORE = 240
-"""Tiles at detection: z whole for tomograms of up to 200 voxels, about 160 along y and 240 along x: 1.2 GB in all."""
+WHOLE_WIDTH = 512
+"""Tiles suit this tomogram, the commonest: its depth whole, its height in three, its width in two: 1.2 GB in all."""
 
 WEIGHTS = "weights.safetensors"
 
@@ -64,7 +63,13 @@ def draft_card(config: TrainingConfig, diameters_angstrom: dict[str, float]) -> 
 
 def tile_for(halo: int) -> Triple:
     """Return the bounds of a cube's edges for a halo, in voxels, multiples of the alignment."""
-    return WHOLE_DEPTH + 2 * ALIGNMENT, CORE + 2 * halo, LONG_CORE + 2 * halo
+    return WHOLE_DEPTH + 2 * ALIGNMENT, _edge(3, halo), _edge(2, halo)
+
+
+def _edge(tiles: int, halo: int) -> int:
+    """Return the edge of cubes, so many of which cover `WHOLE_WIDTH` with halos between them and margins outside."""
+    covered = WHOLE_WIDTH + 2 * ALIGNMENT + 2 * (tiles - 1) * halo
+    return -(-covered // (tiles * ALIGNMENT)) * ALIGNMENT
 
 
 def architecture(config: TrainingConfig) -> dict[str, Any]:
