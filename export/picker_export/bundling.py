@@ -10,15 +10,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from picker_export.calibration import (
-    CalibrationScene,
-    candidates_of,
-    choose_thresholds,
-    judge,
-    measure_halo,
-    reestimate_batch_norm,
-    with_calibration,
-)
+from picker_export.batch_norm import reestimate_batch_norm
+from picker_export.halo import measure_halo, with_calibration
 from picker_export.onnx_export import export_graph
 from picker_export.parity import Parity, report_parity
 from picker_runtime.atomic import atomic_writer, check_writable_folder, write_text
@@ -27,21 +20,15 @@ from picker_runtime.card import ModelCard
 from picker_runtime.engines.openvino import OpenVinoEngine
 from picker_runtime.errors import UsageError
 from picker_training.augmentation import Augmentation
-from picker_training.checkpoint import load_checkpoint
+from picker_training.calibration import candidates_of, choose_thresholds, judge
 from picker_training.config import TrainingConfig, load_config
-from picker_training.detectors.point import PointDetector
+from picker_training.datasets.annotated import AnnotatedVolume
 from picker_training.loading import batches
 from picker_training.model_card import WEIGHTS, architecture, decoded, draft_card
-from picker_training.run import CONFIG, read_diameters, scene_pool
-from picker_training.simulator.scene import SceneSpec, simulate
-from picker_training.simulator.templates import load_templates
-from picker_training.trainer import build_network
+from picker_training.run import BEGUN_WITH, CONFIG, load_average
+from picker_training.training_data import calibration_volumes, open_data
 
 README = "README.md"
-CALIBRATION_SEEDS = (8001, 8002, 8003)
-CALIBRATION_SNRS = (0.1, 0.05, 0.03)
-CALIBRATION_SHAPE = (128, 256, 256)
-CALIBRATION_PARTICLES = 420
 NORM_BATCHES = 40
 NORM_SEED_SHIFT = 1_000_000
 SELFTEST_EDGE = 48
@@ -59,7 +46,7 @@ class ExportOptions:
     licence: str
 
 
-def export_run(run: Path, templates: Path, folder: Path, options: ExportOptions, say: Say) -> list[Parity]:
+def export_run(run: Path, templates: Path | None, folder: Path, options: ExportOptions, say: Say) -> list[Parity]:
     """Write the bundle of a training run into a folder and return its parity reports.
 
     Raises:
@@ -68,21 +55,21 @@ def export_run(run: Path, templates: Path, folder: Path, options: ExportOptions,
     """
     check_writable_folder(folder)
     config = load_config(run / CONFIG)
-    network, step = load_average(run, config)
+    network, step = load_average(run, config, torch.device("cpu"))
     say(f"weights after step {step}; BatchNorm re-estimated on {NORM_BATCHES} batches")
-    pool = scene_pool(run, config, templates, torch.device("cpu"))
+    data = open_data(run, config, templates, torch.device("cpu"))
     augmentation = Augmentation(
         crop=config.data.crop, halo=config.data.halo, snr=(config.data.snr[0], config.data.snr[1])
     )
     first = NORM_SEED_SHIFT
     reestimate_batch_norm(
-        network, batches(pool, augmentation, batch=4, first_step=first, steps=first + NORM_BATCHES, workers=0)
+        network, batches(data.pool, augmentation, batch=4, first_step=first, steps=first + NORM_BATCHES, workers=0)
     )
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / WEIGHTS)
-    card = replace(draft_card(config, read_diameters(run)), version=options.version, licence=options.licence)
+    card = replace(draft_card(config, data.diameters_angstrom), version=options.version, licence=options.licence)
     detector = decoded(network, card)
     export_graph(detector, folder / GRAPH)
-    scenes = calibration_scenes(config, templates)
+    scenes = calibration_volumes(config, templates)
     with OpenVinoEngine(folder / GRAPH) as engine:
         judged = [judge(candidates_of(engine, card, scene), card, scene) for scene in scenes]
         thresholds = choose_thresholds(judged, len(card.classes))
@@ -91,7 +78,7 @@ def export_run(run: Path, templates: Path, folder: Path, options: ExportOptions,
         say(f"thresholds {dict(zip(card.class_names, thresholds.tolist(), strict=True))}")
         say(f"halo {halo}, agreement with whole-volume inference {curve}")
         write_selftest(folder, engine, scenes[0])
-    card = replace(card, training=_training_facts(config, step))
+    card = replace(card, training=_training_facts(config, step) | _origin(run))
     card = write_card(folder, card)
     write_text(folder / README, describe(card))
     _check_sizes(folder)
@@ -114,39 +101,7 @@ def put_metrics(folder: Path, files: list[Path]) -> None:
     write_text(folder / README, describe(card))
 
 
-def load_average(run: Path, config: TrainingConfig) -> tuple[PointDetector, int]:
-    """Return the moving average of a run's weights, on the CPU, and the step it was taken at."""
-    checkpoint = load_checkpoint(run, torch.device("cpu"))
-    if checkpoint is None:
-        raise UsageError(83, str(run), "no checkpoint in it", "train first: picker-training fit")
-    network = build_network(config)
-    network.load_state_dict(checkpoint.average)
-    return network.eval(), checkpoint.step
-
-
-def calibration_scenes(config: TrainingConfig, templates: Path) -> list[CalibrationScene]:
-    """Return scenes for thresholds and halo; their seeds belong to neither training nor tests."""
-    classes = load_templates(templates, config.model.classes)
-    strangers = load_templates(templates, config.data.strangers)
-    made = []
-    for i, seed in enumerate(CALIBRATION_SEEDS):
-        contaminated = i == len(CALIBRATION_SEEDS) - 1
-        spec = SceneSpec(
-            shape=CALIBRATION_SHAPE, particles=CALIBRATION_PARTICLES, voxel_size=config.model.voxel_size_angstrom,
-            gold=5 * contaminated, vesicles=2 * contaminated, strangers=5 * contaminated,
-        )  # fmt: skip
-        scene = simulate(spec, classes, seed, strangers=strangers)
-        made += [
-            CalibrationScene(
-                volume=scene.tomogram(snr), voxel_size=scene.voxel_size,
-                positions=scene.placements.positions, class_ids=scene.placements.class_ids,
-            )
-            for snr in CALIBRATION_SNRS
-        ]  # fmt: skip
-    return made
-
-
-def write_selftest(folder: Path, engine: OpenVinoEngine, scene: CalibrationScene) -> None:
+def write_selftest(folder: Path, engine: OpenVinoEngine, scene: AnnotatedVolume) -> None:
     """Write a small input of the graph with its output, which `picker-runtime doctor` compares."""
     half = SELFTEST_EDGE // 2
     middle = tuple(slice(n // 2 - half, n // 2 + half) for n in scene.volume.shape)
@@ -170,22 +125,36 @@ def describe(card: ModelCard) -> str:
         f"# {card.name} {card.version}\n\n"
         f"Finds {len(card.classes)} kinds of {card.polarity} particles in tomograms of "
         f"{card.voxel_size_angstrom:g} A voxels. Licence: {card.licence}.\n\n"
-        "It was trained and measured on simulated tomograms only; its accuracy on real data is not known.\n\n"
+        f"{_caution(card)}\n\n"
         f"| class | diameter (A) | threshold |\n| --- | --- | --- |\n{rows}\n\n## Training\n\n{facts}\n\n"
         f"## Halo\n\n{card.halo} voxels; agreement with whole-volume inference by halo: {card.halo_curve}\n\n"
         f"## Measured\n\n```json\n{metrics}\n```\n"
     )
 
 
+def _origin(run: Path) -> dict[str, Any]:
+    """Return what the run began with, if it began with the weights of another model."""
+    origin = run / BEGUN_WITH
+    return {"begun_with": json.loads(origin.read_text("utf-8"))} if origin.exists() else {}
+
+
+def _caution(card: ModelCard) -> str:
+    if str(card.training.get("data", "")).startswith("simulated"):
+        return "It was trained and measured on simulated tomograms only; its accuracy on real data is not known."
+    return "Its accuracy is known for tomograms like those it was trained on, and for no others."
+
+
 def _training_facts(config: TrainingConfig, step: int) -> dict[str, Any]:
+    facts: dict[str, Any] = {"steps": step, "batch": config.optimiser.batch, "crop": config.data.crop}
+    facts["architecture"] = architecture(config)
+    if config.annotated.shrec:
+        name = Path(config.annotated.shrec).name
+        return {"data": f"annotated tomograms of {name}, without {', '.join(config.annotated.held_out)}", **facts}
     return {
         "data": f"simulated scenes of seed {config.seed}, drawn anew from {config.data.scenes} specimens",
-        "steps": step,
-        "batch": config.optimiser.batch,
-        "crop": config.data.crop,
         "snr": list(config.data.snr),
-        "architecture": architecture(config),
         "unlabelled_maps": list(config.data.strangers),
+        **facts,
     }
 
 

@@ -23,8 +23,10 @@ def picker_export(context: typer.Context) -> None:
 @app.command()
 def onnx(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")],
-    templates: Annotated[Path, typer.Option(metavar="DIR", help="The templates that the run was trained on.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The bundle's folder.")],
+    templates: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The templates that the run was trained on, if it was on scenes.")
+    ] = None,
     version: Annotated[str, typer.Option(help="Version to print on the card.")] = "1",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "Apache-2.0",
 ) -> int:

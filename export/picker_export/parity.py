@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from picker_export.calibration import CalibrationScene, agreement, candidates_of, picks_of
+from picker_export.halo import agreement
 from picker_runtime.bundle import Bundle
 from picker_runtime.card import ModelCard
 from picker_runtime.engines import ENGINES, open_engine
@@ -15,6 +15,8 @@ from picker_runtime.engines.base import Engine
 from picker_runtime.geometry import Box
 from picker_runtime.sample import SAMPLES
 from picker_runtime.tomogram import Tomogram
+from picker_training.calibration import candidates_of, picks_of
+from picker_training.datasets.annotated import AnnotatedVolume
 from picker_training.model_card import decoded, load_network
 from picker_training.torch_engine import TorchEngine
 
@@ -48,7 +50,7 @@ class Parity:
         return asdict(self) | {"passed": self.passed}
 
 
-def report_parity(bundle: Bundle, scenes: list[CalibrationScene]) -> list[Parity]:
+def report_parity(bundle: Bundle, scenes: list[AnnotatedVolume]) -> list[Parity]:
     """Compare every CPU engine on a bundle's graph with its weights in PyTorch."""
     reports = []
     with TorchEngine(decoded(load_network(bundle), bundle.card)) as reference:
@@ -58,10 +60,10 @@ def report_parity(bundle: Bundle, scenes: list[CalibrationScene]) -> list[Parity
     return reports
 
 
-def scene_from_file(path: Path | None) -> CalibrationScene:
+def scene_from_file(path: Path | None) -> AnnotatedVolume:
     """Return a tomogram, by default the packaged sample, as a scene without truth."""
     with Tomogram.open(path or next(iter(sorted(SAMPLES.glob("*.mrc"))))) as tomogram:
-        return CalibrationScene(
+        return AnnotatedVolume(
             volume=tomogram.read(Box.whole(tomogram.shape)),
             voxel_size=tomogram.voxel_size,
             positions=np.zeros((0, 3)),
@@ -69,7 +71,7 @@ def scene_from_file(path: Path | None) -> CalibrationScene:
         )
 
 
-def compare(reference: Engine, engine: Engine, card: ModelCard, scenes: list[CalibrationScene]) -> Parity:
+def compare(reference: Engine, engine: Engine, card: ModelCard, scenes: list[AnnotatedVolume]) -> Parity:
     """Run both engines over the scenes and compare what they find."""
     thresholds = np.array([c.threshold for c in card.classes])
     scores, positions, agreements = [0.0], [0.0], []

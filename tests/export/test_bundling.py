@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from export.tiny_detectors import lively
@@ -15,18 +14,19 @@ from integration.command_line import picker
 from training.phantoms import CLASSES, SMALL, write_phantoms
 
 from picker_export import bundling
-from picker_export.bundling import describe, load_average
+from picker_export.bundling import describe
 from picker_export.cli import app
 from picker_runtime import console
 from picker_runtime.bundle import Bundle
 from picker_runtime.engines import open_engine
 from picker_runtime.errors import UsageError
 from picker_runtime.mrc import write_mrc
+from picker_training import training_data
 from picker_training.checkpoint import Checkpoint, save_checkpoint
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig
 from picker_training.datasets import scenes
 from picker_training.model_card import load_network
-from picker_training.run import prepare_run
+from picker_training.run import load_average, prepare_run
 from picker_training.simulator.scene import simulate
 from picker_training.simulator.templates import load_templates
 from picker_training.trainer import build_network
@@ -48,7 +48,7 @@ def templates(tmp_path: Path) -> Path:
 def run(tmp_path: Path, templates: Path) -> Path:
     """A run folder whose network finds something everywhere, so that there is something to calibrate."""
     folder = tmp_path / "run"
-    prepare_run(folder, CONFIG, templates)
+    prepare_run(folder, CONFIG)
     weights = lively(build_network(CONFIG)).state_dict()
     save_checkpoint(
         folder, Checkpoint(step=2, weights=build_network(CONFIG).state_dict(), average=weights, optimiser={})
@@ -59,10 +59,10 @@ def run(tmp_path: Path, templates: Path) -> Path:
 @pytest.fixture
 def small_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes, "training_spec", lambda rng, voxel_size: SMALL)
-    monkeypatch.setattr(bundling, "CALIBRATION_SHAPE", (48, 64, 64))
-    monkeypatch.setattr(bundling, "CALIBRATION_PARTICLES", 12)
-    monkeypatch.setattr(bundling, "CALIBRATION_SEEDS", (8001, 8002))
-    monkeypatch.setattr(bundling, "CALIBRATION_SNRS", (0.5,))
+    monkeypatch.setattr(training_data, "CALIBRATION_SHAPE", (48, 64, 64))
+    monkeypatch.setattr(training_data, "CALIBRATION_PARTICLES", 12)
+    monkeypatch.setattr(training_data, "CALIBRATION_SEEDS", (8001, 8002))
+    monkeypatch.setattr(training_data, "CALIBRATION_SNRS", (0.5,))
     monkeypatch.setattr(bundling, "NORM_BATCHES", 2)
 
 
@@ -85,6 +85,7 @@ def export(run: Path, templates: Path, tmp_path: Path) -> Callable[..., int]:
 def test_a_run_becomes_a_bundle_that_detects(
     export: Callable[..., int], run: Path, tmp_path: Path, templates: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (run / "begun_with.json").write_text('{"model": "older", "version": "6"}')
     assert export("--version", "7") == 0
     reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [report["engine"] for report in reports] == ["openvino", "onnxruntime"]
@@ -94,6 +95,7 @@ def test_a_run_becomes_a_bundle_that_detects(
     card = bundle.card
     assert (card.name, card.version, card.class_names) == ("tiny", "7", CLASSES)
     assert card.training["steps"] == 2
+    assert card.training["begun_with"] == {"model": "older", "version": "6"}
     assert set(card.halo_curve) == {"0", "8", "16", "24", "32", "40"}
     assert set(card.files) >= {"model.onnx", "weights.safetensors", "selftest.npz"}
     assert (tmp_path / "tiny/README.md").read_text() == describe(card)
@@ -104,7 +106,7 @@ def test_a_run_becomes_a_bundle_that_detects(
         outputs = engine.infer({name: selftest[name] for name in ("cubes", "mean", "inverse_std")})  # type: ignore[attr-defined]
     assert outputs["scores"] == pytest.approx(selftest["scores"], abs=1e-4)
 
-    average, _ = load_average(run, CONFIG)
+    average, _ = load_average(run, CONFIG, torch.device("cpu"))
     shipped, trained = load_network(bundle).state_dict(), average.state_dict()
     assert torch.equal(shipped["head.weight"], trained["head.weight"])
     assert not torch.equal(shipped["stem.1.running_mean"], trained["stem.1.running_mean"])
@@ -131,21 +133,10 @@ def test_an_output_folder_that_cannot_be_written_is_told_first(run: Path, templa
 
 
 def test_what_is_exported_is_the_moving_average(run: Path) -> None:
-    network, step = load_average(run, CONFIG)
+    network, step = load_average(run, CONFIG, torch.device("cpu"))
     assert step == 2
     assert not network.training
     assert torch.equal(network.head.weight, lively(build_network(CONFIG)).head.weight)
-
-
-@pytest.mark.usefixtures("small_calibration")
-def test_calibration_scenes_are_of_every_seed_and_snr(templates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundling, "CALIBRATION_SNRS", (0.5, 0.1))
-    made = bundling.calibration_scenes(CONFIG, templates)
-    assert len(made) == 4
-    assert all(scene.volume.shape == (48, 64, 64) and len(scene.positions) > 0 for scene in made)
-    assert np.array_equal(made[0].positions, made[1].positions)
-    assert made[0].volume.std() < made[1].volume.std()
-    assert not np.array_equal(made[0].positions, made[2].positions)
 
 
 @pytest.mark.parametrize(("limits", "words"), [((10, 10**9), "model.onnx"), ((10**9, 10), "tiny")])
@@ -183,8 +174,13 @@ def test_figures_that_are_no_object_are_refused_and_the_card_stays(
     assert (folder / "card.json").read_bytes() == before
 
 
+def test_what_was_trained_on_real_data_is_not_called_simulated(golden_model: Path) -> None:
+    card = replace(Bundle.open(golden_model).card, training={"data": "annotated tomograms of some set"})
+    assert "simulated" not in describe(card)
+
+
 def test_the_readme_says_what_the_card_says(golden_model: Path) -> None:
-    facts: dict[str, Any] = {"steps": 2}
+    facts: dict[str, Any] = {"data": "simulated scenes", "steps": 2}
     card = replace(Bundle.open(golden_model).card, training=facts, metrics={"f1": 0.5})
     text = describe(card)
     for word in ("# golden 1", "bright", "| small | 50 | 0.20 |", "- steps: 2", '"f1": 0.5', "not known"):

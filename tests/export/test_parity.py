@@ -7,12 +7,12 @@ import pytest
 from golden.blob_graph import volume_with_blobs
 from numpy.typing import NDArray
 
-from picker_export.calibration import CalibrationScene
 from picker_export.parity import SCORE_TOLERANCE, Parity, compare, scene_from_file
 from picker_runtime.bundle import Bundle
 from picker_runtime.card import ModelCard
 from picker_runtime.engines.base import Candidates, FakeEngine
 from picker_runtime.mrc import write_mrc
+from picker_training.datasets.annotated import AnnotatedVolume
 
 SHAPE = (24, 24, 24)
 PLACES = np.array([[6.0, 6, 6], [6, 18, 18], [18, 6, 18]])
@@ -24,8 +24,8 @@ def card(golden_model: Path) -> ModelCard:
 
 
 @pytest.fixture
-def scene() -> CalibrationScene:
-    return CalibrationScene(
+def scene() -> AnnotatedVolume:
+    return AnnotatedVolume(
         volume=volume_with_blobs(SHAPE, PLACES), voxel_size=10.0, positions=PLACES, class_ids=np.zeros(3, np.int32)
     )
 
@@ -46,7 +46,7 @@ def engine(change: Callable[[Candidates], Candidates] = lambda candidates: candi
     return FakeEngine(find)
 
 
-def test_equal_engines_pass(card: ModelCard, scene: CalibrationScene) -> None:
+def test_equal_engines_pass(card: ModelCard, scene: AnnotatedVolume) -> None:
     report = compare(engine(), engine(), card, [scene, scene])
     assert report.passed
     assert report.candidates == 6
@@ -54,21 +54,21 @@ def test_equal_engines_pass(card: ModelCard, scene: CalibrationScene) -> None:
     assert report.to_json()["passed"] is True
 
 
-def test_a_score_that_differs_is_measured(card: ModelCard, scene: CalibrationScene) -> None:
+def test_a_score_that_differs_is_measured(card: ModelCard, scene: AnnotatedVolume) -> None:
     other = engine(lambda found: replace(found, scores=found.scores - np.array([0.0, 0.0, 0.001], np.float32)))
     report = compare(engine(), other, card, [scene])
     assert report.max_score_difference == pytest.approx(0.001, abs=2e-6)
     assert not report.passed
 
 
-def test_a_place_that_differs_is_measured(card: ModelCard, scene: CalibrationScene) -> None:
+def test_a_place_that_differs_is_measured(card: ModelCard, scene: AnnotatedVolume) -> None:
     other = engine(lambda found: replace(found, centers=found.centers + np.array([0.0, 0.3, 0.0], np.float32)))
     report = compare(engine(), other, card, [scene])
     assert report.max_position_difference_voxels == pytest.approx(0.3, abs=1e-3)
     assert report.missing == 0
 
 
-def test_a_pick_that_is_absent_fails(card: ModelCard, scene: CalibrationScene) -> None:
+def test_a_pick_that_is_absent_fails(card: ModelCard, scene: AnnotatedVolume) -> None:
     other = engine(lambda found: Candidates(**{k: v[:2] for k, v in vars(found).items()}))
     for pair in ((engine(), other), (other, engine())):
         report = compare(*pair, card, [scene])
@@ -77,7 +77,7 @@ def test_a_pick_that_is_absent_fails(card: ModelCard, scene: CalibrationScene) -
         assert not report.passed
 
 
-def test_an_engine_that_finds_nothing_is_compared_too(card: ModelCard, scene: CalibrationScene) -> None:
+def test_an_engine_that_finds_nothing_is_compared_too(card: ModelCard, scene: AnnotatedVolume) -> None:
     report = compare(engine(), engine(lambda found: Candidates.empty()), card, [scene])
     assert (report.missing, report.pick_agreement, report.passed) == (6, 0.0, False)
 

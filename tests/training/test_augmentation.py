@@ -125,3 +125,21 @@ def test_a_sample_depends_on_its_generator_alone() -> None:
     one, same, other = (make_sample(scene(), Augmentation(crop=24), np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert np.array_equal(one.cube, same.cube)
     assert not np.array_equal(one.cube, other.cube)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ignored_balls_are_mirrored_and_turned_with_the_particles(seed: int) -> None:
+    cube = np.zeros((24, 24, 24), np.float32)
+    places = np.random.default_rng(seed).uniform(0, 23, (5, 3)).astype(np.float32)
+    plain = Sample(
+        cube=cube, positions=places, class_ids=np.zeros(5, np.int64),
+        ignored=np.hstack([places, np.full((5, 1), 3.0, np.float32)]),
+    )  # fmt: skip
+
+    class Fixed:
+        def cut(self, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
+            return plain
+
+    sample = make_sample(Fixed(), Augmentation(turn_probability=0.5), np.random.default_rng(seed))
+    assert np.array_equal(sample.ignored[:, :3], sample.positions)
+    assert (sample.ignored[:, 3] == 3.0).all()

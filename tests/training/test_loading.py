@@ -26,6 +26,7 @@ def test_a_batch_stacks_its_samples(stored_scene: StoredScene) -> None:
     assert batch.cubes.shape == (2, 1, 24, 24, 24)
     assert batch.cubes.dtype == torch.float32
     assert [len(p) for p in batch.positions] == [len(c) for c in batch.class_ids]
+    assert [balls.shape for balls in batch.ignored] == [(0, 4), (0, 4)]
     assert not torch.equal(batch.cubes[0], batch.cubes[1])
 
 

@@ -11,13 +11,14 @@ import torch
 from training.phantoms import CLASSES, SMALL, write_phantoms
 
 from picker_runtime.errors import UsageError
-from picker_training import cli
+from picker_training import cli, training_data
 from picker_training import run as training_run
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig, dump_config, load_config
 from picker_training.datasets import scenes
-from picker_training.run import Score, prepare_run, read_diameters, scene_pool, validation_scene, validation_score
+from picker_training.run import Score, prepare_run, validation_score
 from picker_training.simulator.templates import Template, load_templates
 from picker_training.trainer import build_network
+from picker_training.training_data import open_data
 
 CONFIG = TrainingConfig(
     workers=0,
@@ -30,10 +31,10 @@ LOADED_ONCE = functools.cache(load_templates)
 
 @pytest.fixture(autouse=True)
 def small_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_run, "load_templates", LOADED_ONCE)
+    monkeypatch.setattr(training_data, "load_templates", LOADED_ONCE)
     monkeypatch.setattr(scenes, "training_spec", lambda rng, voxel_size: replace(SMALL, strangers=1))
-    monkeypatch.setattr(training_run, "VALIDATION_SHAPE", SMALL.shape)
-    monkeypatch.setattr(training_run, "VALIDATION_PARTICLES", 6)
+    monkeypatch.setattr(training_data, "VALIDATION_SHAPE", SMALL.shape)
+    monkeypatch.setattr(training_data, "VALIDATION_PARTICLES", 6)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_fit_leaves_a_complete_run(fit: Callable[..., int], tmp_path: Path, caps
     assert "step 3/3  loss " in err
     assert "step 2: localisation F1 " in err
     assert load_config(run / "config.toml") == CONFIG
-    assert set(read_diameters(run)) == set(CLASSES)
+    assert set(json.loads((run / "classes.json").read_text())) == set(CLASSES)
     assert [row["step"] for row in rows(run / "log.csv")] == ["3"]
     assert [row["step"] for row in rows(run / "validation.csv")] == ["2", "3"]
     assert (run / "checkpoint.pt").exists()
@@ -85,9 +86,9 @@ def test_the_same_call_goes_on_with_a_run_that_was_stopped(
 
 
 def test_another_network_is_another_run(
-    fit: Callable[..., int], tmp_path: Path, templates: Path, capsys: pytest.CaptureFixture[str]
+    fit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prepare_run(tmp_path / "run", CONFIG, templates)
+    prepare_run(tmp_path / "run", CONFIG)
     other = replace(CONFIG, model=replace(CONFIG.model, widths=(16, 16, 16)))
     (tmp_path / "other.toml").write_text(dump_config(other))
     assert fit("--config", str(tmp_path / "other.toml")) == 2
@@ -95,10 +96,10 @@ def test_another_network_is_another_run(
     assert load_config(tmp_path / "run/config.toml") == CONFIG
 
 
-def test_a_run_may_be_made_longer(tmp_path: Path, templates: Path) -> None:
-    prepare_run(tmp_path, CONFIG, templates)
+def test_a_run_may_be_made_longer(tmp_path: Path) -> None:
+    prepare_run(tmp_path, CONFIG)
     longer = replace(CONFIG, optimiser=replace(CONFIG.optimiser, steps=30))
-    prepare_run(tmp_path, longer, templates)
+    prepare_run(tmp_path, longer)
     assert load_config(tmp_path / "config.toml") == longer
 
 
@@ -110,10 +111,13 @@ def test_a_missing_template_is_told_before_any_work(tmp_path: Path, templates: P
 
 
 def test_diameters_are_those_of_the_templates(tmp_path: Path, templates: Path, phantoms: list[Template]) -> None:
-    prepare_run(tmp_path, CONFIG, templates)
-    assert json.loads((tmp_path / "classes.json").read_text()) == {
-        t.name: round(t.diameter_angstrom, 1) for t in phantoms
-    }
+    data = open_data(tmp_path, CONFIG, templates, torch.device("cpu"))
+    assert data.diameters_angstrom == {t.name: round(t.diameter_angstrom, 1) for t in phantoms}
+
+
+def test_scenes_need_templates(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--templates"):
+        open_data(tmp_path, CONFIG, None, torch.device("cpu"))
 
 
 def test_print_config_prints_what_can_be_read_back(
@@ -125,18 +129,39 @@ def test_print_config_prints_what_can_be_read_back(
 
 
 def test_the_pool_holds_classes_and_strangers(tmp_path: Path, templates: Path) -> None:
-    pool = scene_pool(tmp_path, CONFIG, templates, torch.device("cpu"))
+    pool = open_data(tmp_path, CONFIG, templates, torch.device("cpu")).pool
     assert (pool.size, pool.seed) == (2, 1)
-    assert set(pool[1].class_ids.tolist()) <= {0, 1, 2}
+    scene = pool[1]
+    assert isinstance(scene, scenes.StoredScene)
+    assert set(scene.class_ids.tolist()) <= {0, 1, 2}
 
 
-def test_validation_scores_a_network_by_the_runtime_s_own_detection(
-    tmp_path: Path, templates: Path, phantoms: list[Template]
-) -> None:
-    prepare_run(tmp_path, CONFIG, templates)
-    scene = validation_scene(phantoms, CONFIG, torch.device("cpu"))
-    score = validation_score(build_network(CONFIG).eval(), CONFIG, read_diameters(tmp_path), scene, 7)
+def test_validation_scores_a_network_by_the_runtime_s_own_detection(tmp_path: Path, templates: Path) -> None:
+    data = open_data(tmp_path, CONFIG, templates, torch.device("cpu"))
+    score = validation_score(build_network(CONFIG).eval(), CONFIG, data.diameters_angstrom, data.validation, 7)
     assert isinstance(score, Score)
     assert score.step == 7
     assert 0.0 <= score.f1 <= 1.0
     assert np.isnan(score.centre_error) or score.centre_error >= 0.0
+
+
+def test_a_run_that_begins_with_a_model_says_so(
+    fit: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_run, "load_network", lambda bundle: build_network(CONFIG))
+    assert fit("--config", str(tmp_path / "tiny.toml"), "--from", "shrec12") == 0
+    origin = json.loads((tmp_path / "run/begun_with.json").read_text())
+    assert (origin["model"], origin["training"]["crop"]) == ("shrec12", 96)
+
+
+def test_calibration_volumes_are_scenes_of_every_seed_and_snr(templates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_data, "CALIBRATION_SHAPE", (48, 64, 64))
+    monkeypatch.setattr(training_data, "CALIBRATION_PARTICLES", 12)
+    monkeypatch.setattr(training_data, "CALIBRATION_SEEDS", (8001, 8002))
+    monkeypatch.setattr(training_data, "CALIBRATION_SNRS", (0.5, 0.1))
+    made = training_data.calibration_volumes(CONFIG, templates)
+    assert len(made) == 4
+    assert all(scene.volume.shape == (48, 64, 64) and len(scene.positions) > 0 for scene in made)
+    assert np.array_equal(made[0].positions, made[1].positions)
+    assert made[0].volume.std() < made[1].volume.std()
+    assert not np.array_equal(made[0].positions, made[2].positions)

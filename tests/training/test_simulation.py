@@ -10,7 +10,8 @@ from picker_runtime.errors import UsageError
 from picker_runtime.tomogram import Tomogram
 from picker_training import cli, simulation
 from picker_training.datasets.shrec import read_class_mask, read_occupancy_mask, read_truth
-from picker_training.simulation import find_preset, write_scenes, zxz_angles
+from picker_training.simulation import choose_seeds, find_preset, write_scenes, zxz_angles
+from picker_training.simulator.faithful.presets import SHREC2021
 from picker_training.simulator.presets import SHREC2020_CLASSES, Preset
 from picker_training.simulator.specimen import Placements, random_rotations
 from picker_training.simulator.templates import load_templates
@@ -21,14 +22,19 @@ LOADED_ONCE = functools.cache(load_templates)
 
 @pytest.fixture(scope="module")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_phantoms(tmp_path_factory.mktemp("templates"), (*SHREC2020_CLASSES, "1f4a"))
+    return write_phantoms(tmp_path_factory.mktemp("templates"), (*SHREC2020_CLASSES, "1f4a", "5mrc"))
 
 
 @pytest.fixture(autouse=True)
 def small_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = replace(SMALL, shape=SHAPE, particles=12, strangers=1)
     preset = Preset(spec=spec, seeds=(1, 2), snrs=(0.5, 0.05), strangers=("1f4a",))
+    faithful = replace(
+        SHREC2021, particles=(7, 7), depth=48, field=64, breadth=96, margin=8, tilts_degree=(-60.0, -20.0, 20.0, 60.0),
+        vesicles=(1, 1), gold=(2, 2), vesicle_diameter_angstrom=(100.0, 120.0),
+    )  # fmt: skip
     monkeypatch.setattr(simulation, "PRESETS", {"tiny": preset})
+    monkeypatch.setattr(simulation, "FAITHFUL_PRESETS", {"tiny2021": faithful})
     monkeypatch.setattr(simulation, "load_templates", LOADED_ONCE)
 
 
@@ -79,6 +85,46 @@ def test_seeds_and_snrs_are_the_preset_s_unless_given(templates: Path, tmp_path:
     assert names == ["model_1_snr0.5", "model_1_snr0.05", "model_2_snr0.5", "model_2_snr0.05"]
     names = [path.name for path in write_scenes("tiny", templates, tmp_path, seeds=[7], snrs=[0.2], device="cpu")]
     assert names == ["model_7_snr0.2"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "count", "expected"),
+    [(None, None, [1, 2]), (None, 3, [1, 2, 3]), ([7], 2, [7, 8]), ([7, 8, 20], 2, [7, 8, 9, 20, 21])],
+)
+def test_every_seed_begins_a_run_of_seeds(seeds: list[int] | None, count: int | None, expected: list[int]) -> None:
+    assert choose_seeds(find_preset("tiny"), seeds, count) == expected
+
+
+def test_faithful_scenes_have_all_of_the_layout(
+    templates: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--preset", "tiny2021", "--templates", str(templates), "-o", str(tmp_path), "--count", "1", "--fast"]
+    assert cli.run(["simulate", *arguments, "--device", "cpu"]) == 0
+    printed = capsys.readouterr()
+    folder = tmp_path / "model_0"
+    assert printed.out.split() == [str(folder)]
+    assert "image 4 of 4" in printed.err
+    volumes = ("reconstruction", "grandmodel", "class_mask", "occupancy_mask", "occupancy_mask_open", "class_bbox",
+               "occupancy_bbox")  # fmt: skip
+    others = ("particle_locations.txt", "scene.json")
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*(f"{v}.mrc" for v in volumes), *others])
+    truth = read_truth(folder)
+    occupancy, classes = read_occupancy_mask(folder, truth), read_class_mask(folder)
+    assert truth.names[-3:] == ("vesicle", "fiducial", "fiducial")
+    for number, (name, position) in enumerate(zip(truth.names, truth.positions, strict=True), start=1):
+        assert np.all(classes[occupancy == number] == SHREC2021.class_numbers[name])
+        if name != "vesicle":
+            assert occupancy[tuple(np.round(position).astype(int))] == number
+    assert cli.run(["fidelity", str(folder), "-o", str(tmp_path / "report")]) == 0
+    report = capsys.readouterr().out
+    assert "| fiducials | 2 | 7 to 14 (2021) |" in report
+    assert "4d8q and 5mrc exist as maps of 10 A only" in report
+    assert sorted(path.suffix for path in (tmp_path / "report").iterdir()) == [".md", ".svg", ".svg"]
+
+
+def test_fast_is_for_faithful_presets_only(templates: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no slower way"):
+        list(write_scenes("tiny", templates, tmp_path, fast=True, device="cpu"))
 
 
 def test_an_unknown_preset_is_refused() -> None:

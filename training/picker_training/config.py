@@ -60,6 +60,25 @@ class DataSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnnotatedSection:
+    """Annotated tomograms to train on in place of simulated scenes: a data set in SHREC layout; `shrec` empty for none.
+
+    year: 2019, if the particle lists are `class z y x`; else 0. z_offset: slices of the reconstructions below the
+    lists' z = 0; -1 to tell it from the masks. validation: the tomogram that judges the run and chooses thresholds.
+    held_out: tomograms left for a final test. ignored: names around which nothing is learnt. background: names that are
+    to be told from particles, not found.
+    """
+
+    shrec: str = ""
+    year: int = 0
+    z_offset: int = -1
+    validation: str = ""
+    held_out: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ("4v94",)
+    background: tuple[str, ...] = ("vesicle",)
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimiserSection:
     """AdamW with warm-up and cosine decay over `steps`; the exported weights are a moving average."""
 
@@ -80,12 +99,13 @@ class OptimiserSection:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Everything a run depends on besides the templates; `seed` fixes scenes and samples."""
+    """Everything a run depends on besides templates and annotated tomograms; `seed` fixes scenes and samples."""
 
     seed: int = 1
     workers: int = 1
     model: ModelSection = field(default_factory=ModelSection)
     data: DataSection = field(default_factory=DataSection)
+    annotated: AnnotatedSection = field(default_factory=AnnotatedSection)
     optimiser: OptimiserSection = field(default_factory=OptimiserSection)
 
 

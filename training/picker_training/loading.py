@@ -1,30 +1,49 @@
 """Loading: batches of samples, each a function of (seed, step, place in the batch) alone."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from picker_training.augmentation import Augmentation, Sample, make_sample
-from picker_training.datasets.scenes import ScenePool
+from picker_training.augmentation import Augmentation, Sample, SampleSource, make_sample
+
+
+class Pool(Protocol):
+    """What training samples come from: numbered sources, the same for the same seed."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the samples."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Number of sources."""
+        ...
+
+    def __getitem__(self, number: int) -> SampleSource:
+        """Return a source, made on first use."""
+        ...
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples stacked: cubes `(n, 1, d, h, w) float32`; positions and classes one tensor per cube."""
+    """Samples stacked: cubes `(n, 1, d, h, w) float32`; the rest one tensor per cube, as in `Sample`."""
 
     cubes: Tensor
     positions: list[Tensor]
     class_ids: list[Tensor]
+    ignored: list[Tensor] = field(default_factory=list)
 
 
 class SampleDataset(Dataset[Sample]):
     """Samples by running number, whatever worker or rank asks for them and however often the run was resumed."""
 
-    def __init__(self, pool: ScenePool, augmentation: Augmentation, *, first: int, count: int) -> None:
+    def __init__(self, pool: Pool, augmentation: Augmentation, *, first: int, count: int) -> None:
         self._pool = pool
         self._augmentation = augmentation
         self._first = first
@@ -44,11 +63,12 @@ def collate(samples: list[Sample]) -> Batch:
         torch.from_numpy(np.stack([s.cube for s in samples]))[:, None],
         [torch.from_numpy(s.positions) for s in samples],
         [torch.from_numpy(s.class_ids) for s in samples],
+        [torch.from_numpy(s.ignored) for s in samples],
     )
 
 
 def batches(
-    pool: ScenePool, augmentation: Augmentation, *, batch: int, first_step: int, steps: int, workers: int
+    pool: Pool, augmentation: Augmentation, *, batch: int, first_step: int, steps: int, workers: int
 ) -> Iterator[Batch]:
     """Yield the batches of steps `first_step .. steps - 1`."""
     dataset = SampleDataset(pool, augmentation, first=first_step * batch, count=(steps - first_step) * batch)

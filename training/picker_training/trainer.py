@@ -14,11 +14,10 @@ from picker_runtime.errors import UsageError
 from picker_training.augmentation import Augmentation
 from picker_training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from picker_training.config import TrainingConfig
-from picker_training.datasets.scenes import ScenePool
 from picker_training.detectors.assignment import assign
 from picker_training.detectors.loss import Loss, point_loss
 from picker_training.detectors.point import PointConfig, PointDetector
-from picker_training.loading import Batch, batches
+from picker_training.loading import Batch, Pool, batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +62,7 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 class Trainer:
     """Trains one network in a run folder; `run` goes on from the folder's checkpoint if there is one."""
 
-    def __init__(self, config: TrainingConfig, pool: ScenePool, folder: Path, device: torch.device) -> None:
+    def __init__(self, config: TrainingConfig, pool: Pool, folder: Path, device: torch.device) -> None:
         self.config = config
         self.pool = pool
         self.folder = folder
@@ -117,8 +116,9 @@ class Trainer:
         cubes = batch.cubes.to(self.device).to(memory_format=torch.channels_last_3d)
         _, _, depth, height, width = cubes.shape
         targets = assign(
-            batch.positions, batch.class_ids, (depth, height, width), halo=self.config.data.halo, device=self.device
-        )
+            batch.positions, batch.class_ids, (depth, height, width),
+            halo=self.config.data.halo, ignored=batch.ignored, device=self.device,
+        )  # fmt: skip
         self.network.train()
         with self._half_precision():
             prediction = self.network(cubes)

@@ -132,3 +132,42 @@ def test_unknown_volume_is_refused(tmp_path: Path) -> None:
 def test_lengths_that_differ_are_refused() -> None:
     with pytest.raises(ValueError, match="1 names"):
         Truth(names=("a",), positions=np.zeros((2, 3)))
+
+
+def test_compressed_list_is_read(tmp_path: Path) -> None:
+    (tmp_path / "particle_locations.txt.gz").write_bytes(gzip.compress(b"1bxn 8 5 3 0 0 0\n"))
+    assert read_truth(tmp_path).positions.tolist() == [[3, 5, 8]]
+
+
+def folder_of_2019(folder: Path) -> Path:
+    write_truth(folder, TRUTH, voxel_size=10.0, volumes={"occupancy_mask": MASK})
+    (folder / "occupancy_mask.mrc").rename(folder / "hitbox_9.mrc")
+    (folder / "particle_locations.txt").unlink()
+    (folder / "particle_locations_model_9.txt").write_text("1bxn   3   5   8  -45 81 -72\n4d8q  0  1  2  1 2 3\n")
+    return folder
+
+
+def test_folder_of_2019_has_other_names_and_another_axis_order(tmp_path: Path) -> None:
+    folder = folder_of_2019(tmp_path)
+    truth = read_truth(folder, order="zyx")
+    assert truth.positions.tolist() == [[3, 5, 8], [0, 1, 2]]
+    assert read_truth(folder).positions.tolist() == [[8, 5, 3], [2, 1, 0]]
+    np.testing.assert_array_equal(read_occupancy_mask(folder, truth), MASK)
+    (folder / "hitbox_9.mrc.gz").write_bytes(gzip.compress((folder / "hitbox_9.mrc").read_bytes()))
+    (folder / "hitbox_9.mrc").unlink()
+    np.testing.assert_array_equal(read_occupancy_mask(folder, truth), MASK)
+
+
+def test_two_tomograms_of_2019_in_a_folder_are_refused(tmp_path: Path) -> None:
+    folder = folder_of_2019(tmp_path)
+    (folder / "particle_locations_model_8.txt").write_text("1bxn 1 2 3\n")
+    with pytest.raises(InputError, match=r"particle_locations_model_8.txt, particle_locations_model_9.txt"):
+        read_truth(folder, order="zyx")
+
+
+def test_a_mask_has_a_name(tmp_path: Path) -> None:
+    opened = np.where(MASK == 1, 0, MASK)
+    write_truth(tmp_path, TRUTH, voxel_size=10.0, volumes={"occupancy_mask": MASK, "occupancy_mask_open": opened})
+    np.testing.assert_array_equal(read_occupancy_mask(tmp_path, TRUTH, name="occupancy_mask_open"), opened)
+    with pytest.raises(InputError, match=r"occupancy_bbox\.mrc: not found"):
+        read_occupancy_mask(tmp_path, TRUTH, name="occupancy_bbox")

@@ -115,3 +115,15 @@ def test_cubes_of_a_batch_stay_apart() -> None:
     places = [torch.tensor([[8.0, 8.0, 8.0]]), torch.zeros(0, 3), torch.tensor([[2.0, 2.0, 2.0]])]
     made = assign(places, [classes(1), classes(0), classes(1)], CUBE, halo=0, device=CPU)
     assert (made.objectness == 1.0).nonzero().tolist() == [[0, 4, 4, 4], [2, 1, 1, 1]]
+
+
+def test_cells_in_an_ignored_ball_do_not_count() -> None:
+    none = [torch.zeros(0, 3)] * 2
+    classes = [torch.zeros(0, dtype=torch.int64)] * 2
+    balls = [torch.tensor([[8.0, 10.0, 12.0, 5.0]]), torch.zeros(0, 4)]
+    made = assign(none, classes, (24, 24, 24), halo=0, ignored=balls, device=CPU)
+    centres = cell_centres((12, 12, 12), CPU)
+    inside = (centres - balls[0][0, :3]).norm(dim=-1) < 5.0
+    assert inside.sum() > 50
+    assert torch.equal(made.counts[0], (~inside).float())
+    assert made.counts[1].all()

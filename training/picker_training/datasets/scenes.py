@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from picker_runtime.atomic import atomic_writer
 from picker_runtime.geometry import Triple
+from picker_runtime.intensity import measure_array
+from picker_training.augmentation import Augmentation, Sample, within_crop
+from picker_training.detectors.decode import CLIP
 from picker_training.simulator.presets import training_spec
 from picker_training.simulator.scene import Scene, simulate
 from picker_training.simulator.templates import Template
@@ -36,6 +39,31 @@ class StoredScene:
         """Edges of the volumes."""
         _, d, h, w = self.volumes.shape
         return d, h, w
+
+    def cut(self, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
+        """Cut a crop at a random place, add noise and normalise it.
+
+        It may reach `halo` voxels beyond the scene's faces, where the scene is reflected.
+        """
+        crop, halo = augmentation.crop, augmentation.halo
+        start = np.array([rng.integers(-halo, max(n + halo - crop, -halo) + 1) for n in self.shape])
+        snr = float(np.exp(rng.uniform(*np.log(augmentation.snr))))
+        scale = np.float32(snr**-0.5)
+        noise_flips = tuple(slice(None, None, int(rng.choice([-1, 1]))) for _ in range(3))
+        shift = np.array([rng.integers(0, max(n - crop, 0) + 1) for n in self.shape])
+        cube = self.read_signal(start, crop) + scale * self.read_noise(shift, crop)[noise_flips]
+        values = self.sample_signal + scale * self.sample_noise
+        if rng.random() < augmentation.int8_probability:
+            step = float(values.std()) / rng.uniform(8.0, 42.0)
+            cube, values = np.clip(np.round(cube / step), -128, 127), np.clip(np.round(values / step), -128, 127)
+        intensity = measure_array(values)
+        positions = self.positions - start
+        inside = within_crop(positions, crop)
+        return Sample(
+            cube=np.clip((cube - intensity.center) / intensity.scale, -CLIP, CLIP).astype(np.float32),
+            positions=positions[inside].astype(np.float32),
+            class_ids=self.class_ids[inside].astype(np.int64),
+        )
 
     def read_signal(self, start: NDArray[np.int64], crop: int) -> NDArray[np.float32]:
         """Return a cube of the signal; what lies outside the scene is reflected, as the runtime does."""

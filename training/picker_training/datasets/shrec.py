@@ -8,17 +8,19 @@
         occupancy_mask.mrc          voxel -> particle number = line of the list from 1, 0 = background
         class_bbox.mrc occupancy_bbox.mrc
 
-Each volume may be compressed (`.mrc.gz`); other files are ignored.
+Each file may be compressed (`.gz`); other files are ignored. The folders of SHREC 2019 name the list
+`particle_locations_model_0.txt`, with columns `class z y x`, and the occupancy mask `hitbox_0.mrc`: both are found.
 """
 
 import gzip
+import re
 import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +34,18 @@ from picker_runtime.tomogram import Tomogram
 from picker_training.datasets.truth import Truth
 
 LOCATIONS = "particle_locations.txt"
-VOLUMES = ("reconstruction", "grandmodel", "class_mask", "occupancy_mask", "class_bbox", "occupancy_bbox")
+VOLUMES = (
+    "reconstruction", "grandmodel", "class_mask", "occupancy_mask", "occupancy_mask_open", "class_bbox",
+    "occupancy_bbox",
+)  # fmt: skip
+NAMES_2019 = {"particle_locations": "particle_locations_model", "occupancy_mask": "hitbox"}
+"""What SHREC 2019 calls a file; the tomogram's number and the suffix follow."""
 
 
-def read_truth(folder: Path) -> Truth:
-    """Read the particle list of a folder; columns after `class x y z` are ignored.
+def read_truth(folder: Path, *, order: Literal["xyz", "zyx"] = "xyz") -> Truth:
+    """Read the particle list of a folder; columns after the class and the position are ignored.
+
+    order: of the columns; SHREC 2019 writes `class z y x`, the later years and this program `class x y z`.
 
     Raises:
         InputError: E46, if the list is absent or a line is not `class x y z ...`; blank lines but at the end, headers
@@ -44,7 +53,8 @@ def read_truth(folder: Path) -> Truth:
     """
     subject = f"{folder.name}/{LOCATIONS}"
     try:
-        rows = read_locations(folder / LOCATIONS)
+        with open_file(folder, LOCATIONS) as path:
+            rows = read_locations(path, order=order)
     except InputError as error:
         raise InputError(46, subject, error.problem, error.fix) from error
     for number, row in enumerate(rows, start=1):
@@ -55,13 +65,15 @@ def read_truth(folder: Path) -> Truth:
     return Truth(names=tuple(row.name for row in rows), positions=positions)
 
 
-def read_occupancy_mask(folder: Path, truth: Truth) -> NDArray[np.int32]:
+def read_occupancy_mask(folder: Path, truth: Truth, *, name: str = "occupancy_mask") -> NDArray[np.int32]:
     """Read which particle each voxel belongs to: `(D, H, W) int32, zyx`, 0 = background, else the line in the list.
+
+    name: of the volume, `occupancy_mask_open` for the masks that were not closed.
 
     Raises:
         InputError: E46, if the mask is absent or holds anything but the numbers of the truth's particles.
     """
-    return _read_numbers(folder, "occupancy_mask", highest=len(truth))
+    return _read_numbers(folder, name, highest=len(truth))
 
 
 def read_class_mask(folder: Path) -> NDArray[np.int32]:
@@ -79,7 +91,7 @@ def read_voxel_size(folder: Path) -> float:
     Raises:
         InputError: E46, if there is no occupancy mask; E31 or E32, if it states no usable voxel size.
     """
-    with _volume_file(folder, "occupancy_mask") as path, Tomogram.open(path) as mask:
+    with open_file(folder, "occupancy_mask.mrc") as path, Tomogram.open(path) as mask:
         return mask.voxel_size
 
 
@@ -129,7 +141,7 @@ def _storable(volume: NDArray[Any]) -> NDArray[Any]:
 
 
 def _read_numbers(folder: Path, name: str, *, highest: int) -> NDArray[np.int32]:
-    with _volume_file(folder, name) as path, MrcFile(path) as volume:
+    with open_file(folder, f"{name}.mrc") as path, MrcFile(path) as volume:
         values = volume.read(Box.whole(volume.header.shape))
     if not np.all((values >= 0) & (values <= highest) & (values == np.rint(values))):
         problem = f"values {values.min():g} to {values.max():g}, expected whole numbers 0 to {highest}"
@@ -138,21 +150,45 @@ def _read_numbers(folder: Path, name: str, *, highest: int) -> NDArray[np.int32]
 
 
 @contextmanager
-def _volume_file(folder: Path, name: str) -> Iterator[Path]:
-    """Give the path of a volume of the folder, decompressed if need be for as long as the block lasts."""
-    path = folder / f"{name}.mrc"
-    compressed = folder / f"{name}.mrc.gz"
-    if path.exists():
-        yield path
+def open_file(folder: Path, name: str) -> Iterator[Path]:
+    """Give the path of a file of the folder, decompressed if need be for as long as the block lasts.
+
+    name: as SHREC 2020 and 2021 have it, without `.gz`.
+
+    Raises:
+        InputError: E46, as `find_file`, or if it cannot be decompressed.
+    """
+    found = find_file(folder, name)
+    if found.suffix != ".gz":
+        yield found
         return
-    if not compressed.exists():
-        raise InputError(46, f"{folder.name}/{path.name}", "not found", "use a folder in SHREC layout")
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / path.name
+        path = Path(scratch) / found.stem
         try:
-            with gzip.open(compressed) as source, path.open("wb") as target:
+            with gzip.open(found) as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target)
         except (OSError, EOFError, zlib.error) as error:
             problem = f"cannot be decompressed ({error})"
-            raise InputError(46, f"{folder.name}/{compressed.name}", problem, "copy it again") from error
+            raise InputError(46, f"{folder.name}/{found.name}", problem, "copy it again") from error
         yield path
+
+
+def find_file(folder: Path, name: str) -> Path:
+    """Return the path of a file of the folder: plain, compressed, or under the name that SHREC 2019 gave it.
+
+    Raises:
+        InputError: E46, if there is none or, under the names of 2019, more than one.
+    """
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.exists():
+            return path
+    stem, suffix = name.rsplit(".", 1)
+    base = NAMES_2019.get(stem, stem)
+    pattern = re.compile(rf"{base}(_model)?_\d+\.{suffix}(\.gz)?")
+    found = sorted(path for path in folder.glob(f"{base}_*") if pattern.fullmatch(path.name))
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found[:3])
+        raise InputError(46, f"{folder.name}/{name}", f"not found, but {names}", "keep one tomogram in a folder")
+    if not found:
+        raise InputError(46, f"{folder.name}/{name}", "not found", "use a folder in SHREC layout")
+    return found[0]

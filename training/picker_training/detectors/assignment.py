@@ -1,5 +1,6 @@
 """Assignment: what each output cell should predict, given the particles' centres and classes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,7 @@ class Targets:
     class_ids: `(n, d, h, w) int64`, of the nearest particle.
     offset: `(n, 3, d, h, w)` zyx voxels from the cell's centre to the nearest particle.
     near: `(n, d, h, w)` weight of class and offset, 0 away from particles.
-    counts: `(n, d, h, w)` 1 where the loss counts, 0 in the halo.
+    counts: `(n, d, h, w)` 1 where the loss counts, 0 in the halo and in ignored balls.
     """
 
     objectness: Tensor
@@ -39,9 +40,18 @@ def cell_centres(shape: tuple[int, int, int], device: torch.device) -> Tensor:
 
 
 def assign(
-    positions: list[Tensor], class_ids: list[Tensor], cube: tuple[int, int, int], *, halo: int, device: torch.device
+    positions: list[Tensor],
+    class_ids: list[Tensor],
+    cube: tuple[int, int, int],
+    *,
+    halo: int,
+    ignored: Sequence[Tensor] = (),
+    device: torch.device,
 ) -> Targets:
-    """Make the targets of a batch from `(p, 3)` zyx voxel positions and `(p,)` classes per cube of edges `cube`."""
+    """Make the targets of a batch of cubes of edges `cube`.
+
+    Per cube: positions `(p, 3)` zyx voxels, class_ids `(p,)`, ignored balls `(m, 4)` zyx and radius in voxels.
+    """
     d, h, w = (n // OUTPUT_STRIDE for n in cube)
     centres = cell_centres((d, h, w), device)
     parts = [_assign_one(p.to(device), c.to(device), centres) for p, c in zip(positions, class_ids, strict=True)]
@@ -49,6 +59,9 @@ def assign(
     counts = torch.zeros_like(objectness)
     ring = halo // OUTPUT_STRIDE
     counts[:, ring : d - ring, ring : h - ring, ring : w - ring] = 1.0
+    for count, balls in zip(counts, ignored, strict=False):
+        for ball in balls.to(device):
+            count[(centres - ball[:3]).norm(dim=-1) < ball[3]] = 0.0
     return Targets(objectness=objectness, class_ids=classes, offset=offset, near=near, counts=counts)
 
 

@@ -2,11 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 BACKGROUND = "background"
+
+
+class ClassCounts(NamedTuple):
+    """What a rule counts for one class: truths of it, predictions of it, and how many of them are right."""
+
+    truths: int
+    predictions: int
+    right: int
+
+    @property
+    def f1(self) -> float | None:
+        """F1 of the class; None where it is in neither truth nor prediction."""
+        size = self.truths + self.predictions
+        return ratio(2 * self.right, size) if size else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +58,15 @@ class ConfusionMatrix:
         return dict(zip(self.labels[1:], self.counts.diagonal()[1:].tolist(), strict=True))
 
     @property
+    def class_counts(self) -> dict[str, ClassCounts]:
+        """What the matrix says of each class, one against the rest."""
+        truths, predictions, right = self.truths, self.predictions, self.right
+        return {name: ClassCounts(truths[name], predictions[name], right[name]) for name in self.labels[1:]}
+
+    @property
     def f1(self) -> dict[str, float | None]:
         """One-against-the-rest F1 of each class; None where it is in neither truth nor prediction."""
-        sizes = {name: self.truths[name] + self.predictions[name] for name in self.labels[1:]}
-        return {name: ratio(2 * self.right[name], size) if size else None for name, size in sizes.items()}
+        return {name: counts.f1 for name, counts in self.class_counts.items()}
 
     def to_json(self) -> dict[str, list[str] | list[list[int]]]:
         """Return labels and rows, rows truth, columns prediction."""

@@ -30,6 +30,11 @@ class DistanceScore(Localisation):
         return self.picks - self.tp
 
     @property
+    def class_f1(self) -> dict[str, float | None]:
+        """F1 of each class; None where it is in neither truth nor picks."""
+        return self.confusion.f1
+
+    @property
     def mean_class_f1(self) -> float | None:
         """Mean F1 of the classes that have truths."""
         return mean([f1 or 0.0 for name, f1 in self.confusion.f1.items() if self.confusion.truths[name]])
@@ -46,7 +51,7 @@ class DistanceScore(Localisation):
             "precision": self.precision,
             "f1": self.f1,
             "centre_error_voxels": self.centre_error,
-            "class_f1": self.confusion.f1,
+            "class_f1": self.class_f1,
             "mean_class_f1": self.mean_class_f1,
             "confusion_matrix": self.confusion.to_json(),
         }

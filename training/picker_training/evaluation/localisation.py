@@ -29,6 +29,11 @@ class Localisation:
         return ratio(self.tp, self.truths)
 
     @property
+    def miss_rate(self) -> float:
+        """Truths not found among all truths; 0 without truths."""
+        return ratio(self.truths - self.tp, self.truths)
+
+    @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall."""
         return ratio(2 * self.tp, self.picks + self.truths)

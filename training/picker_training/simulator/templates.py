@@ -58,13 +58,17 @@ class Template:
         return float(self.density.sum()) * GRID_ANGSTROM**3 / 1000.0
 
 
-def load_templates(folder: Path, names: tuple[str, ...]) -> list[Template]:
+def load_templates(
+    folder: Path, names: tuple[str, ...], *, target_blur_angstrom: float = BLUR_ANGSTROM
+) -> list[Template]:
     """Load the template of every name from a folder of maps and atomic models.
+
+    target_blur_angstrom: the Gaussian width that maps are brought to; those that are smoother already stay so.
 
     Raises:
         UsageError: E84 if the folder holds no file for a name.
     """
-    return [load_template(find_template(folder, name), name) for name in names]
+    return [load_template(find_template(folder, name), name, target_blur_angstrom) for name in names]
 
 
 def find_template(folder: Path, name: str) -> Path:
@@ -96,27 +100,41 @@ def _rank(path: Path) -> tuple[int, float] | None:
         return (0 if "assembly" in path.parent.name else 1, float(np.mean(file.header.voxel_size_angstrom)))
 
 
-def load_template(path: Path, name: str) -> Template:
+def load_template(path: Path, name: str, target_blur_angstrom: float = BLUR_ANGSTROM) -> Template:
     """Read one map or atomic model and bring it to the common grid, blur, mass and centre."""
     if path.suffix in MODEL_SUFFIXES:
-        return make_template(name, density_from_atoms(path, GRID_ANGSTROM), GRID_ANGSTROM, blur_angstrom=2.0)
+        density = density_from_atoms(path, GRID_ANGSTROM)
+        return make_template(name, density, GRID_ANGSTROM, blur_angstrom=2.0, target_blur_angstrom=target_blur_angstrom)
     with MrcFile(path) as file:
         density = file.read(Box.whole(file.header.shape))
         voxel_size = float(np.mean(file.header.voxel_size_angstrom))
     in_daltons = "assembly" in path.parent.name and density.max() < 2.0
     mass = None if in_daltons else MASSES_KDA.get(name)
-    return make_template(name, density, voxel_size, blur_angstrom=0.4 * voxel_size, mass_kda=mass)
+    return make_template(
+        name,
+        density,
+        voxel_size,
+        blur_angstrom=0.4 * voxel_size,
+        mass_kda=mass,
+        target_blur_angstrom=target_blur_angstrom,
+    )
 
 
 def make_template(
-    name: str, density: NDArray[np.float32], voxel_size: float, *, blur_angstrom: float, mass_kda: float | None = None
+    name: str,
+    density: NDArray[np.float32],
+    voxel_size: float,
+    *,
+    blur_angstrom: float,
+    mass_kda: float | None = None,
+    target_blur_angstrom: float = BLUR_ANGSTROM,
 ) -> Template:
     """Build a template from a density on any grid; `blur_angstrom` is the Gaussian width it already has."""
     cropped = _cropped(np.maximum(density, 0.0))
     fine = ndimage.zoom(cropped, voxel_size / GRID_ANGSTROM, order=3, mode="grid-constant", grid_mode=True)
     if mass_kda is not None:
         fine = fine * (mass_kda * 1000.0 / (fine.sum() * GRID_ANGSTROM**3))
-    missing = np.sqrt(max(BLUR_ANGSTROM**2 - blur_angstrom**2, 0.0)) / GRID_ANGSTROM
+    missing = np.sqrt(max(target_blur_angstrom**2 - blur_angstrom**2, 0.0)) / GRID_ANGSTROM
     fine = _centred(np.maximum(ndimage.gaussian_filter(fine, missing), 0.0))
     mask = closed_mask(fine)
     z, y, x = np.nonzero(mask)

@@ -1,14 +1,11 @@
-"""Calibration: what the export measures before a model may ship: BatchNorm, thresholds and the halo."""
+"""Calibration: detection in annotated volumes as the runtime does it, and the thresholds that judge best there."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from picker_runtime import tiling
 from picker_runtime.card import ModelCard
@@ -19,46 +16,15 @@ from picker_runtime.intensity import NormalisedSource, measure
 from picker_runtime.nms import pick
 from picker_runtime.tomogram import Tomogram
 from picker_runtime.worker import Limits, find_candidates
+from picker_training.datasets.annotated import AnnotatedVolume
 from picker_training.evaluation.distance import match
-from picker_training.loading import Batch
-from picker_training.model_card import tile_for
 
 THRESHOLD_GRID: NDArray[np.float64] = np.round(np.arange(0.06, 0.90, 0.01), 2)
 SWEEPS = 4
-HALOS = (0, 8, 16, 24, 32, 40)
-WHOLE_HALO = 32
-SAME_DISTANCE_VOXELS = 0.5
-WANTED_AGREEMENT = 0.995
-
-
-@dataclass(frozen=True, kw_only=True)
-class CalibrationScene:
-    """A simulated tomogram with its truth, for choosing thresholds and the halo; never used for training or tests.
-
-    volume: `(d, h, w) float32`. positions: `(n, 3) float64, zyx, voxels`. class_ids: `(n,) int32`.
-    """
-
-    volume: NDArray[np.float32]
-    voxel_size: float
-    positions: NDArray[np.float64]
-    class_ids: NDArray[np.int32]
-
-
-def reestimate_batch_norm(network: nn.Module, batches: Iterator[Batch]) -> None:
-    """Replace the running statistics of every BatchNorm by plain averages over batches of uniformly placed crops."""
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm3d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # cumulative average
-    network.train()
-    with torch.no_grad():
-        for batch in batches:
-            network(batch.cubes)
-    network.eval()
 
 
 def candidates_of(
-    engine: Engine, card: ModelCard, scene: CalibrationScene, *, halo: int | None = None, tile: Triple | None = None
+    engine: Engine, card: ModelCard, scene: AnnotatedVolume, *, halo: int | None = None, tile: Triple | None = None
 ) -> Detections:
     """Return the rounded candidates of a scene, as the runtime finds them."""
     tomogram = Tomogram.from_array(scene.volume, scene.voxel_size)
@@ -97,7 +63,7 @@ class JudgedPicks:
     truths: NDArray[np.intp]
 
 
-def judge(candidates: Detections, card: ModelCard, scene: CalibrationScene) -> JudgedPicks:
+def judge(candidates: Detections, card: ModelCard, scene: AnnotatedVolume) -> JudgedPicks:
     """Match a scene's picks at the floor with its truth."""
     floor = np.full(len(card.classes), card.candidate_floor)
     picks = picks_of(candidates, card, scene.voxel_size, floor)
@@ -153,53 +119,3 @@ def _objective(
         own = 2.0 * count[2, c] / np.maximum(count[0, c] + scene.truths[c], 1.0)
         total += localisation + own / len(chosen)
     return total
-
-
-def measure_halo(
-    engine: Engine, card: ModelCard, scenes: list[CalibrationScene], thresholds: NDArray[np.float64]
-) -> tuple[int, dict[str, float]]:
-    """Return the smallest halo whose picks agree well enough with whole-volume inference, and the whole curve.
-
-    Agreement: the share of picks that have a partner within half a voxel and of the same class, over both lists.
-    """
-    curve: dict[int, list[float]] = {halo: [] for halo in HALOS}
-    for scene in scenes:
-        whole_tile = _aligned([n + 2 * WHOLE_HALO for n in scene.volume.shape], card.alignment)
-        whole = candidates_of(engine, card, scene, halo=WHOLE_HALO, tile=whole_tile)
-        reference = picks_of(whole, card, scene.voxel_size, thresholds)
-        for halo in HALOS:
-            depth, edge, _ = tile_for(halo)  # short along x too: more seams than in use
-            tiled = candidates_of(engine, card, scene, halo=halo, tile=(depth, edge, edge))
-            found = picks_of(tiled, card, scene.voxel_size, thresholds)
-            curve[halo].append(agreement(found, reference))
-    mean = {halo: float(np.mean(values)) for halo, values in curve.items()}
-    good = [halo for halo in HALOS if mean[halo] >= WANTED_AGREEMENT]
-    return min(good) if good else max(HALOS), {str(halo): round(value, 5) for halo, value in mean.items()}
-
-
-def agreement(a: Detections, b: Detections) -> float:
-    """Return the share of both lists' picks that have a partner of their class within half a voxel in the other."""
-    if len(a) + len(b) == 0:
-        return 1.0
-    same = 0
-    for class_id in np.union1d(a.class_ids, b.class_ids):
-        mine, theirs = a.positions[a.class_ids == class_id], b.positions[b.class_ids == class_id]
-        if len(mine) and len(theirs):
-            distances = np.linalg.norm(mine[:, None] - theirs[None], axis=-1)
-            same += int((distances.min(axis=1) <= SAME_DISTANCE_VOXELS).sum())
-            same += int((distances.min(axis=0) <= SAME_DISTANCE_VOXELS).sum())
-    return same / (len(a) + len(b))
-
-
-def with_calibration(card: ModelCard, thresholds: NDArray[np.float64], halo: int, curve: dict[str, float]) -> ModelCard:
-    """Return the card with measured thresholds and halo, and the tile that goes with it."""
-    classes = tuple(
-        replace(particle, threshold=float(threshold))
-        for particle, threshold in zip(card.classes, thresholds, strict=True)
-    )
-    return replace(card, classes=classes, halo=halo, halo_curve=curve, tile=tile_for(halo))
-
-
-def _aligned(edges: list[int], alignment: int) -> Triple:
-    z, y, x = (-(-edge // alignment) * alignment for edge in edges)
-    return z, y, x

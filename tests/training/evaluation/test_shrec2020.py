@@ -1,66 +1,16 @@
 """The SHREC 2020 rule: hand-worked cases for each of its particularities, and an oracle written step by step."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from training.evaluation.cases import Case, holds, score
+from training.evaluation.cases import simple as simple_case
 
 from picker_training.datasets.truth import Truth
-from picker_training.evaluation.shrec import CLASSES_2020, ShrecScore, ZFrame, score_2020
-
-Xyz = tuple[int, int, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A truth of single voxels in a slab of 200 x 8 x 8, picks, what the rule says, and the voxel it hangs on."""
-
-    name: str
-    truth: str
-    picks: str
-    expected: dict[str, Any]
-    voxel: Xyz
-    changed_to: int
-    z_frame: str = "slab"
-    extra: tuple[tuple[Xyz, int], ...] = ()
-
-
-def parse(text: str) -> tuple[list[str], np.ndarray]:
-    rows = [line.split() for line in text.split(";") if line.strip()]
-    return [row[0] for row in rows], np.array([[float(v) for v in row[:0:-1]] for row in rows]).reshape(-1, 3)
-
-
-def score(case: Case, *, change: bool = False) -> ShrecScore:
-    names, centres = parse(case.truth)
-    mask = np.zeros((200, 8, 8), np.int32)
-    for number, (z, y, x) in enumerate(np.rint(centres).astype(int), start=1):
-        mask[z, y, x] = number
-    for (x, y, z), number in case.extra:
-        mask[z, y, x] = number
-    if change:
-        x, y, z = case.voxel
-        mask[z, y, x] = case.changed_to
-    pick_names, positions = parse(case.picks)
-    return score_2020(
-        pick_names=pick_names,
-        pick_positions=positions,
-        truth=Truth(names=tuple(names), positions=centres),
-        occupancy_mask=mask,
-        z_frame=case.z_frame,
-    )
-
-
-def holds(result: ShrecScore, expected: dict[str, Any]) -> bool:
-    found = result.to_json()
-    for key, value in expected.items():
-        actual = found["class_f1"][key.removeprefix("f1_")] if key.startswith("f1_") else found[key]
-        if actual != (value if value is None else pytest.approx(value, abs=1e-12)):
-            return False
-    return True
-
+from picker_training.evaluation.shrec import CLASSES_2020, ShrecScore, ZFrame, score_2020, score_2020_copy
 
 CASES = [
     Case(
@@ -125,7 +75,7 @@ CASES = [
         name="tomogram frame",
         truth="1bxn 3 3 10",
         picks="1bxn 3 3 10; 1bxn 3 3 166; 1bxn 3 3 512",
-        z_frame="tomogram",
+        options={"z_frame": "tomogram"},
         expected={"tp": 1, "fp": 2, "ro": 1, "ad": 0},
         voxel=(3, 3, 10),
         changed_to=0,
@@ -134,7 +84,7 @@ CASES = [
         name="guess: all within 156..356 after rounding is taken as the tomogram's",
         truth="1bxn 3 3 0; 4d8q 3 3 10",
         picks="1bxn 3 3 155.5; 4d8q 3 3 166; 4d8q 7 7 356",
-        z_frame="guess",
+        options={"z_frame": "guess"},
         expected={"tp": 2, "fp": 1, "ro": 0, "ad": 0},
         voxel=(3, 3, 10),
         changed_to=0,
@@ -143,7 +93,7 @@ CASES = [
         name="guess: one stray pick flips all",
         truth="1bxn 3 3 0; 4d8q 3 3 10",
         picks="1bxn 3 3 156; 4d8q 3 3 166; 4d8q 7 7 357",
-        z_frame="guess",
+        options={"z_frame": "guess"},
         expected={"tp": 0, "fp": 3, "ro": 1, "ad": None},  # 357 + 156 is beyond 511
         voxel=(3, 3, 156),
         changed_to=1,
@@ -152,7 +102,7 @@ CASES = [
         name="guess: a slab's list is recognised by one low pick",
         truth="1bxn 3 3 10; 4d8q 3 3 160",
         picks="1bxn 3 3 10; 4d8q 3 3 160",
-        z_frame="guess",
+        options={"z_frame": "guess"},
         expected={"tp": 2, "fp": 0},
         voxel=(3, 3, 160),
         changed_to=0,
@@ -161,7 +111,7 @@ CASES = [
         name="guess: a slab's list that is high throughout is misread",
         truth="1bxn 3 3 160; 4d8q 3 3 4",
         picks="1bxn 3 3 160",
-        z_frame="guess",
+        options={"z_frame": "guess"},
         expected={"tp": 1, "ad": 0, "f1_1bxn": 0, "f1_4d8q": 0},  # hits particle 2 at z = 4
         voxel=(3, 3, 4),
         changed_to=0,
@@ -232,17 +182,16 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_hand_worked_case(case: Case) -> None:
-    assert holds(score(case), case.expected), score(case).to_json()
+    assert holds(score(score_2020, case), case.expected), score(score_2020, case).to_json()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_case_fails_after_one_voxel_is_changed(case: Case) -> None:
-    assert not holds(score(case, change=True), case.expected)
+    assert not holds(score(score_2020, case, change=True), case.expected)
 
 
 def simple(truth: str, picks: str) -> dict[str, Any]:
-    case = Case(name="", truth=truth, picks=picks, expected={}, voxel=(0, 0, 0), changed_to=0)
-    return score(case).to_json()
+    return simple_case(score_2020, truth, picks)
 
 
 def test_no_picks() -> None:
@@ -277,7 +226,8 @@ def test_confusion_matrix_has_background_first_and_truth_in_rows() -> None:
 
 def test_json_has_the_names_of_the_tables() -> None:
     keys = "rr tp fp fn mh ro ad recall precision miss_rate f1 class_f1 mean_class_f1 confusion_matrix warnings"
-    assert set(simple("1bxn 4 4 4", "1bxn 4 4 4")) == set(keys.split())
+    more = "truths centre_error_voxels size_groups f1_by_mass"
+    assert set(simple("1bxn 4 4 4", "1bxn 4 4 4")) == {*keys.split(), *more.split()}
 
 
 def test_other_masks_have_their_own_frame() -> None:
@@ -301,6 +251,55 @@ def test_other_masks_have_their_own_frame() -> None:
     assert found(162, "guess") == (0, 1)
     assert found(163, "guess") == (0, 1)  # above 156 + 6: taken as the slab's
     assert found(5, "guess") == (1, 1)
+
+
+def test_distance_is_reported_rounded_and_not() -> None:
+    found = simple("1bxn 4.4 4 4", "1bxn 4.6 4 4; 1bxn 4 4 4")
+    assert (found["ad"], found["centre_error_voxels"]) == (1, pytest.approx(0.2))
+    in_tomogram = simple_case(score_2020, "1bxn 4 4 4.25", "1bxn 4 4 160", z_frame="tomogram")
+    assert in_tomogram["centre_error_voxels"] == 0.25
+    assert simple("1bxn 4 4 4", "")["centre_error_voxels"] is None
+
+
+def test_a_list_that_lies_outside_the_slab_is_named() -> None:
+    warning = "2 of 3 picks lie above or below the 200 slices of the truth: see --z-frame"
+    assert simple("1bxn 4 4 4", "1bxn 4 4 4; 1bxn 4 4 200; 1bxn 4 4 -1")["warnings"] == [warning]
+    assert simple("1bxn 4 4 4", "1bxn 4 4 4; 1bxn 4 4 199; 1bxn 4 4 -1")["warnings"] == []
+    assert simple("1bxn 4 4 4", "1bxn 4 4 4; 1bxn 4 4 -1")["warnings"] == []
+
+
+COPY_CASES = [
+    Case(
+        name="picks above and below the slab are clipped into it: counted, and may hit",
+        truth="1bxn 3 3 0; 4d8q 3 3 199",
+        picks="1bxn 3 3 -1; 4d8q 3 3 200; 4d8q 3 3 999; 1bxn 7 7 -9",
+        expected={"tp": 2, "fp": 1, "mh": 1, "ro": 4, "ad": 0},
+        voxel=(3, 3, 0),
+        changed_to=0,
+    ),
+    Case(
+        name="nothing is shifted",
+        truth="1bxn 3 3 10; 4d8q 3 3 166",
+        picks="1bxn 3 3 166",
+        expected={"tp": 1, "f1_1bxn": 0, "f1_4d8q": 0, "ro": 0},
+        voxel=(3, 3, 166),
+        changed_to=0,
+    ),
+    Case(
+        name="else as the rule of 2020: dilation, rounding, first pick",
+        truth="1bxn 4 4 4",
+        picks="0 4 4 4.5; 1bxn 4 5 4; 1bxn 5 5 4",
+        expected={"tp": 1, "fp": 1, "mh": 1, "ad": 0, "f1_1bxn": 0, "precision": 1 / 3},
+        voxel=(5, 5, 4),
+        changed_to=1,
+    ),
+]
+
+
+@pytest.mark.parametrize("case", COPY_CASES, ids=lambda case: case.name)
+def test_hand_worked_case_of_the_copy(case: Case) -> None:
+    assert holds(score(score_2020_copy, case), case.expected), score(score_2020_copy, case).to_json()
+    assert not holds(score(score_2020_copy, case, change=True), case.expected)
 
 
 @pytest.mark.parametrize("names, highest", [(["1bxn", "1bxn"], 1), (["1bxn"], 2)])

@@ -1,0 +1,69 @@
+"""The halo: how far a network has to see beyond a core, measured."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picker_runtime.card import ModelCard
+from picker_runtime.detections import Detections
+from picker_runtime.engines.base import Engine
+from picker_runtime.geometry import Triple
+from picker_training.calibration import candidates_of, picks_of
+from picker_training.datasets.annotated import AnnotatedVolume
+from picker_training.model_card import tile_for
+
+HALOS = (0, 8, 16, 24, 32, 40)
+WHOLE_HALO = 32
+SAME_DISTANCE_VOXELS = 0.5
+WANTED_AGREEMENT = 0.995
+
+
+def measure_halo(
+    engine: Engine, card: ModelCard, scenes: list[AnnotatedVolume], thresholds: NDArray[np.float64]
+) -> tuple[int, dict[str, float]]:
+    """Return the smallest halo whose picks agree well enough with whole-volume inference, and the whole curve.
+
+    Agreement: the share of picks that have a partner within half a voxel and of the same class, over both lists.
+    """
+    curve: dict[int, list[float]] = {halo: [] for halo in HALOS}
+    for scene in scenes:
+        whole_tile = _aligned([n + 2 * WHOLE_HALO for n in scene.volume.shape], card.alignment)
+        whole = candidates_of(engine, card, scene, halo=WHOLE_HALO, tile=whole_tile)
+        reference = picks_of(whole, card, scene.voxel_size, thresholds)
+        for halo in HALOS:
+            depth, edge, _ = tile_for(halo)  # short along x too: more seams than in use
+            tiled = candidates_of(engine, card, scene, halo=halo, tile=(depth, edge, edge))
+            found = picks_of(tiled, card, scene.voxel_size, thresholds)
+            curve[halo].append(agreement(found, reference))
+    mean = {halo: float(np.mean(values)) for halo, values in curve.items()}
+    good = [halo for halo in HALOS if mean[halo] >= WANTED_AGREEMENT]
+    return min(good) if good else max(HALOS), {str(halo): round(value, 5) for halo, value in mean.items()}
+
+
+def agreement(a: Detections, b: Detections) -> float:
+    """Return the share of both lists' picks that have a partner of their class within half a voxel in the other."""
+    if len(a) + len(b) == 0:
+        return 1.0
+    same = 0
+    for class_id in np.union1d(a.class_ids, b.class_ids):
+        mine, theirs = a.positions[a.class_ids == class_id], b.positions[b.class_ids == class_id]
+        if len(mine) and len(theirs):
+            distances = np.linalg.norm(mine[:, None] - theirs[None], axis=-1)
+            same += int((distances.min(axis=1) <= SAME_DISTANCE_VOXELS).sum())
+            same += int((distances.min(axis=0) <= SAME_DISTANCE_VOXELS).sum())
+    return same / (len(a) + len(b))
+
+
+def with_calibration(card: ModelCard, thresholds: NDArray[np.float64], halo: int, curve: dict[str, float]) -> ModelCard:
+    """Return the card with measured thresholds and halo, and the tile that goes with it."""
+    classes = tuple(
+        replace(particle, threshold=float(threshold))
+        for particle, threshold in zip(card.classes, thresholds, strict=True)
+    )
+    return replace(card, classes=classes, halo=halo, halo_curve=curve, tile=tile_for(halo))
+
+
+def _aligned(edges: list[int], alignment: int) -> Triple:
+    z, y, x = (-(-edge // alignment) * alignment for edge in edges)
+    return z, y, x

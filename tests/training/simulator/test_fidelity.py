@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from picker_training.simulator.curves import draw_curves
+from picker_training.simulator.fidelity import (
+    DIFFERENCES,
+    PUBLISHED,
+    Sample,
+    autocorrelation,
+    measure,
+    nearest_distances,
+    radial_power,
+    table,
+)
+
+
+def sample() -> Sample:
+    occupancy = np.zeros((8, 32, 32), np.int32)
+    occupancy[1:3, 1:3, 1:3], occupancy[5, 5, 5:9] = 1, 2
+    return Sample(
+        name="one",
+        tomogram=np.random.default_rng(0).normal(2.0, 0.5, (8, 32, 32)).astype(np.float32),
+        occupancy=occupancy,
+        names=("4cr2", "1bxn", "fiducial"),
+        positions=np.array([[0.0, 0.0, 0.0], [0.0, 3.0, 4.0], [0.0, 0.0, 1.0]]),
+        voxel_size=20.0,
+        snr=0.25,
+    )
+
+
+def test_figures_of_white_noise() -> None:
+    figures = measure(sample())
+    assert figures["mean"] == pytest.approx(2.0, abs=0.02)
+    assert figures["standard deviation"] == pytest.approx(0.5, rel=0.03)
+    assert figures["kurtosis"] == pytest.approx(3.0, abs=0.2)
+    assert figures["SNR"] == 0.25
+    assert (figures["particles"], figures["fiducials"], figures["vesicles"]) == (2, 1, 0)
+    assert figures["mask volume 4cr2, nm^3"] == 8 * 8
+    assert figures["mask volume 1bxn, nm^3"] == 4 * 8
+    assert figures["nearest neighbour, 50 %, voxels"] == 5.0  # gold is not a particle
+
+
+def test_autocorrelation_and_power_of_a_wave() -> None:
+    wave = np.cos(2 * np.pi * np.arange(32) / 4).astype(np.float32)
+    volume = np.broadcast_to(wave, (8, 32, 32)).copy()
+    assert autocorrelation(volume, 2, (0.0, 1.0, 2.0)) == pytest.approx([1.0, 0.0, -1.0], abs=1e-6)
+    frequency, power = radial_power(volume)
+    assert frequency[power.argmax()] == pytest.approx(0.25, abs=1 / 32)
+
+
+def test_a_lone_particle_has_no_neighbour() -> None:
+    assert len(nearest_distances(np.zeros((1, 3)))) == 0
+
+
+def test_the_table_names_every_published_figure_and_difference() -> None:
+    figures = dict.fromkeys(PUBLISHED, 1.0)
+    text = table({"ours": figures, "other": {"SNR": 0.5}})
+    assert all(f"| {name} | 1 |" in text and published in text for name, published in PUBLISHED.items())
+    assert "| SNR | 1 | 0.5 | 0.12 to 0.58 (2021) |" in text
+    assert all(difference in text for difference in DIFFERENCES)
+
+
+def test_curves_hold_their_points() -> None:
+    drawn = draw_curves({"a<b": [(0.0, 0.0), (1.0, 2.0)], "published": [(0.5, 1.0)]}, title="t", x_label="x")
+    assert "a&lt;b" in drawn
+    assert 'points="56.0,292.0 430.0,36.0"' in drawn
+    assert '<circle cx="243.0" cy="164.0"' in drawn

@@ -1,0 +1,103 @@
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from golden.rows import detections
+
+from picker_runtime.bundle import Bundle
+from picker_training.calibration import THRESHOLD_GRID, JudgedPicks, choose_thresholds, judge
+from picker_training.datasets.annotated import AnnotatedVolume
+
+
+def judged(rows: list[tuple[float, int, bool, bool]], truths: list[int]) -> JudgedPicks:
+    """Return a judged scene from rows of score, class, hit and right."""
+    scores, class_ids, hit, right = zip(*rows, strict=True)
+    return JudgedPicks(
+        scores=np.array(scores), class_ids=np.array(class_ids, np.int32), hit=np.array(hit), right=np.array(right),
+        truths=np.array(truths),
+    )  # fmt: skip
+
+
+def f1(tp: float, picks: float, truths: float) -> float:
+    return 2 * tp / max(picks + truths, 1)
+
+
+def objective(scene: JudgedPicks, thresholds: np.ndarray) -> float:
+    """Return localisation F1 plus mean class F1 at given thresholds, counted one by one."""
+    kept = scene.scores >= thresholds[scene.class_ids]
+    classes = [
+        f1(scene.right[kept & (scene.class_ids == c)].sum(), (kept & (scene.class_ids == c)).sum(), n)
+        for c, n in enumerate(scene.truths)
+    ]
+    return f1(scene.hit[kept].sum(), kept.sum(), scene.truths.sum()) + float(np.mean(classes))
+
+
+def test_thresholds_cut_off_what_is_wrong() -> None:
+    sure = [(0.7 + 0.02 * i, 0, True, True) for i in range(8)]
+    false = [(0.30 + 0.02 * i, 0, False, False) for i in range(8)]
+    timid = [(0.10 + 0.05 * i, 1, True, True) for i in range(8)]
+    thresholds = choose_thresholds([judged(sure + false + timid, [8, 8])], 2)
+    assert 0.44 < thresholds[0] <= 0.7
+    assert thresholds[1] <= 0.1
+
+
+def test_picks_in_the_right_place_but_of_the_wrong_class_are_weighed() -> None:
+    """Keeping the second half would raise the localisation F1 from 0.67 to 0.70, but lower the class F1 by a third."""
+    right = [(0.7, 0, True, True)] * 10
+    confused = [(0.3, 0, number < 4, False) for number in range(10)]
+    assert choose_thresholds([judged(right + confused, [10, 10])], 2)[0] > 0.3
+
+
+def test_thresholds_are_the_best_there_are() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        (float(score), int(class_id), bool(hit), bool(hit and rng.random() < score**2))  # unsure of the class above all
+        for score, class_id, hit in zip(
+            rng.uniform(0.05, 0.95, 60), rng.integers(0, 2, 60), rng.random(60) < 0.8, strict=True
+        )
+    ]
+    scene = judged(rows, [25, 15])
+    found = objective(scene, choose_thresholds([scene], 2))
+    best = max(objective(scene, np.array(pair)) for pair in product(THRESHOLD_GRID[::2], repeat=2))
+    assert found >= best - 1e-9
+
+
+def test_every_scene_counts() -> None:
+    one = judged([(0.5, 0, True, True), (0.4, 0, False, False)] * 5, [5])
+    other = judged([(0.3, 0, True, True), (0.2, 0, False, False)] * 5, [5])
+    assert 0.4 < choose_thresholds([one], 1)[0] <= 0.5
+    assert 0.2 < choose_thresholds([other], 1)[0] <= 0.3
+    assert 0.2 < choose_thresholds([one, other, other], 1)[0] <= 0.3
+
+
+def test_a_scene_without_picks_keeps_a_threshold_of_the_grid() -> None:
+    empty = JudgedPicks(
+        scores=np.zeros(0), class_ids=np.zeros(0, np.int32), hit=np.zeros(0, bool), right=np.zeros(0, bool),
+        truths=np.array([3, 0]),
+    )  # fmt: skip
+    assert set(choose_thresholds([empty], 2)) <= set(THRESHOLD_GRID)
+
+
+def test_picks_are_judged_by_place_then_class(golden_model: Path) -> None:
+    card = Bundle.open(golden_model).card  # classes of 50 and 80 A, thresholds 0.2, floor 0.05
+    scene = AnnotatedVolume(
+        volume=np.zeros((1, 1, 1), np.float32), voxel_size=10.0,
+        positions=np.array([[10.0, 10, 10], [10, 10, 30], [30, 10, 10]]), class_ids=np.array([0, 1, 1], np.int32),
+    )  # fmt: skip
+    found = detections([(10, 10, 11, 0.9, 0), (10, 10, 30, 0.8, 0), (30, 30, 30, 0.7, 1), (10, 13, 30, 0.04, 1)])
+    result = judge(found, card, scene)
+    assert result.scores.tolist() == [0.9, 0.8, 0.7]  # the fourth lies below the floor
+    assert result.hit.tolist() == [True, True, False]
+    assert result.right.tolist() == [True, False, False]
+    assert result.truths.tolist() == [1, 2]
+
+
+def test_a_scene_without_particles_has_only_false_picks(golden_model: Path) -> None:
+    scene = AnnotatedVolume(
+        volume=np.zeros((1, 1, 1), np.float32), voxel_size=10.0, positions=np.zeros((0, 3)),
+        class_ids=np.zeros(0, np.int32),
+    )  # fmt: skip
+    result = judge(detections([(1, 1, 1, 0.9, 0)]), Bundle.open(golden_model).card, scene)
+    assert not result.hit.any()
+    assert not result.right.any()
+    assert result.truths.tolist() == [0, 0]

@@ -1,0 +1,87 @@
+"""`picker-training fit --shrec`: from folders in SHREC layout to the scores of the tomogram that was held out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training.datasets.test_shrec_tomograms import write_model
+from training.phantoms import CLASSES, SMALL
+
+from picker_runtime.formats import read_named_picks
+from picker_training import cli, training_data
+from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig, dump_config, load_config
+from picker_training.simulator.scene import simulate
+from picker_training.simulator.templates import Template
+
+CONFIG = TrainingConfig(
+    workers=0,
+    model=ModelSection(name="tiny", classes=CLASSES, widths=(8, 8, 8), blocks=(0, 0, 0)),
+    data=DataSection(crop=24, halo=4),
+    optimiser=OptimiserSection(steps=2, batch=2, warmup=1, checkpoint_every=2, validate_every=2),
+)
+
+
+@pytest.fixture
+def data_set(tmp_path: Path, phantoms: list[Template], monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(training_data, "CALIBRATION_SHAPE", SMALL.shape)
+    for number in range(3):
+        write_model(tmp_path / f"set/model_{number}", simulate(SMALL, phantoms, number), below=8)
+    (tmp_path / "tiny.toml").write_text(dump_config(CONFIG))
+    return tmp_path / "set"
+
+
+def fit(data_set: Path, *options: str) -> int:
+    run = data_set.parent / "run"
+    arguments = ["fit", "--shrec", str(data_set), "-o", str(run), "--device", "cpu", "--threads", "1"]
+    return cli.run([*arguments, *options])
+
+
+def test_fit_trains_on_some_and_scores_the_others(data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit(data_set, "--held-out", "model_2", "--config", str(data_set.parent / "tiny.toml")) == 0
+    out, err = capsys.readouterr()
+    run = data_set.parent / "run"
+    stored = load_config(run / "config.toml").annotated
+    assert (stored.validation, stored.held_out) == ("model_1", ("model_2",))
+    assert "step 2/2  loss " in err
+    assert out.startswith(f"model_2: {run}/held_out/model_2.csv\n")
+    assert "mean class F1" in out
+    assert isinstance(read_named_picks(run / "held_out/model_2.csv"), list)
+
+
+def test_the_classes_are_those_of_the_data_set(data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit(data_set, "--print-config") == 0
+    printed = data_set.parent / "printed.toml"
+    printed.write_text(capsys.readouterr().out)
+    assert set(load_config(printed).model.classes) == set(CLASSES)
+    assert load_config(printed).annotated.validation == "model_2"
+
+
+def test_steps_on_the_command_line_win(data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit(data_set, "--print-config", "--steps", "77") == 0
+    assert "steps = 77" in capsys.readouterr().out
+
+
+def test_a_tomogram_that_is_not_there_is_told(data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit(data_set, "--held-out", "model_9") == 2
+    assert "name one of model_0, model_1, model_2" in capsys.readouterr().err
+
+
+def test_picks_count_from_the_slab(data_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reconstruction has 8 slices below the slab; a pick in its slice 10 is one in slice 2 of the slab."""
+    from picker_runtime.detections import Detections
+    from picker_training import held_out
+
+    made = Detections(
+        positions=np.array([[10.0, 20.0, 30.0]]), diameters=np.array([90.0]), scores=np.array([0.9]),
+        class_ids=np.zeros(1, np.int32),
+    )  # fmt: skip
+    monkeypatch.setattr(held_out, "picks_of", lambda *_: made)
+    assert fit(data_set, "--held-out", "model_2", "--config", str(data_set.parent / "tiny.toml")) == 0
+    (pick,) = read_named_picks(data_set.parent / "run/held_out/model_2.csv")
+    assert pick.position == (2.0, 20.0, 30.0)
+
+
+def test_a_stated_offset_wins_over_the_masks(data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(data_set.parent / "tiny.toml")
+    assert fit(data_set, "--z-offset", "40", "--config", config) == 3
+    assert "do not fit" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""Baselines: what template matching and blob detection find, scored by the same rules as our own detector."""

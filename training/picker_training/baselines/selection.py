@@ -1,0 +1,86 @@
+"""Selection: peaks of all classes become picks, at thresholds chosen on a tomogram whose truth is known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picker_runtime.detections import Detections
+from picker_runtime.nms import pick
+from picker_training.baselines.peaks import Peaks, score_of
+from picker_training.evaluation.distance import match
+
+NMS_FRACTION = 0.5
+"""As our own detector's: two picks nearer than this part of their mean diameter are one particle."""
+
+THRESHOLD_HEIGHTS: NDArray[np.float64] = np.geomspace(2.0, 40.0, 33)
+"""Heights among which thresholds are chosen, a tenth apart."""
+
+START_HEIGHT = 6.0
+SWEEPS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """Candidates of a tomogram whose truth is known.
+
+    positions: `(n, 3) float64, zyx, voxels`, of the particles. class_ids: `(n,) intp`, of the particles.
+    """
+
+    candidates: Detections
+    positions: NDArray[np.float64]
+    class_ids: NDArray[np.intp]
+
+
+def candidates_of(peaks: Sequence[Peaks], diameters_angstrom: Sequence[float]) -> Detections:
+    """Return the peaks of all classes, scores ranked as heights are; class ids count the classes given."""
+    return Detections.concatenate(
+        [one.detections(number, d) for number, (one, d) in enumerate(zip(peaks, diameters_angstrom, strict=True))]
+    )
+
+
+def pick_at(candidates: Detections, thresholds: NDArray[np.float64], voxel_size: float) -> Detections:
+    """Return the picks: at or above their class's threshold `(classes,)`, and overlapped by no better one."""
+    return pick(candidates, thresholds=thresholds, fraction=NMS_FRACTION, voxel_size=voxel_size)
+
+
+def choose_thresholds(
+    known: Sequence[Known], diameters_angstrom: NDArray[np.float64], voxel_size: float
+) -> NDArray[np.float64]:
+    """Return the score thresholds `(classes,)` with the best mean of localisation F1 and mean class F1.
+
+    The objective by which the thresholds of our own detector are chosen, by the rule `distance`. One class at a time
+    over a grid, a few sweeps through all of them; each trial goes through the suppression of overlaps.
+    """
+    grid = score_of(THRESHOLD_HEIGHTS)
+    thresholds = np.full(len(diameters_angstrom), score_of(np.array([START_HEIGHT]))[0])
+    for _ in range(SWEEPS):
+        before = thresholds.copy()
+        for c in range(len(thresholds)):
+            trials = np.tile(thresholds, (len(grid), 1))
+            trials[:, c] = grid
+            values = [sum(objective(one, trial, diameters_angstrom, voxel_size) for one in known) for trial in trials]
+            thresholds[c] = grid[int(np.argmax(values))]
+        if np.array_equal(before, thresholds):
+            break
+    return thresholds
+
+
+def objective(
+    known: Known, thresholds: NDArray[np.float64], diameters_angstrom: NDArray[np.float64], voxel_size: float
+) -> float:
+    """Return localisation F1 plus mean class F1 over the classes that have particles, by the rule `distance`."""
+    picks = pick_at(known.candidates, thresholds, voxel_size)
+    radii = diameters_angstrom[known.class_ids] / voxel_size / 2.0
+    taken = match(picks.positions, picks.scores, known.positions, radii)
+    hit = taken >= 0
+    right = hit.copy()
+    right[hit] = known.class_ids[taken[hit]] == picks.class_ids[hit]
+    classes = len(thresholds)
+    truths = np.bincount(known.class_ids, minlength=classes)
+    rights = np.bincount(picks.class_ids[right], minlength=classes)
+    sizes = truths + np.bincount(picks.class_ids, minlength=classes)
+    by_class = 2.0 * rights[truths > 0] / sizes[truths > 0]
+    localisation = 2.0 * int(hit.sum()) / max(len(picks) + len(known.class_ids), 1)
+    return localisation + (float(by_class.mean()) if len(by_class) else 0.0)

@@ -1,0 +1,115 @@
+"""The tomograms of a data set in SHREC layout, `DIR/model_0`, `DIR/model_1` ..., as annotated tomograms."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from picker_runtime.errors import InputError, PickerError, UsageError
+from picker_training.config import AnnotatedSection, TrainingConfig
+from picker_training.datasets.annotated import AnnotatedTomogram, annotate
+from picker_training.datasets.shrec import LOCATIONS, find_file, read_occupancy_mask, read_truth
+from picker_training.datasets.training_volume import TrainingVolume, training_volume
+from picker_training.datasets.truth import Truth
+from picker_training.simulator.presets import SHREC2020_CLASSES
+
+
+def tomogram_names(data_set: Path) -> list[str]:
+    """Return the names of the folders with a particle list and a reconstruction, by number.
+
+    Raises:
+        InputError: E46 if there are fewer than two.
+    """
+    found = [folder.name for folder in data_set.iterdir() if _is_complete(folder)] if data_set.is_dir() else []
+    if len(found) < 2:
+        problem = f"{len(found)} folders with {LOCATIONS} and reconstruction.mrc, expected two or more"
+        raise InputError(46, data_set.name, problem, "give the folder that holds model_0, model_1 ...")
+    return sorted(found, key=lambda name: [int(n) for n in re.findall(r"\d+", name)] or [0])
+
+
+def begin(data_set: Path, *, year: int, validation: str | None, held_out: tuple[str, ...]) -> AnnotatedSection:
+    """Return the section of a configuration that trains on a data set; validation is the last one not held out.
+
+    Raises:
+        InputError: E46 if the data set is not readable.
+        UsageError: E80 if a tomogram is named that is not there, or none is left to train on.
+    """
+    names = tomogram_names(data_set)
+    for name in [*held_out, *([validation] if validation else [])]:
+        if name not in names:
+            raise UsageError(80, name, f"not a tomogram of {data_set.name}", f"name one of {', '.join(names)}")
+    free = [name for name in names if name not in held_out]
+    judge = validation or (free[-1] if free else "")
+    if len(free) < 2 or judge in held_out:
+        problem = f"{len(names)} tomograms, {len(held_out)} held out: one must train and another one validate"
+        raise UsageError(80, "--held-out", problem, "hold out fewer")
+    return AnnotatedSection(shrec=str(data_set.resolve()), year=year, validation=judge, held_out=held_out)
+
+
+def class_names(annotated: AnnotatedSection) -> tuple[str, ...]:
+    """Return the classes of a data set, those of SHREC 2020 in its order, then the others by name."""
+    found: set[str] = set()
+    for name in tomogram_names(Path(annotated.shrec)):
+        found |= set(read_names(Path(annotated.shrec) / name, annotated).names)
+    wanted = found - {*annotated.ignored, *annotated.background}
+    known = [name for name in SHREC2020_CLASSES if name in wanted]
+    return (*known, *sorted(wanted - set(known)))
+
+
+def reconstruction(folder: Path, annotated: AnnotatedSection) -> TrainingVolume:
+    """Return a folder's reconstruction with the slab that its truth covers."""
+    offset = annotated.z_offset if annotated.z_offset >= 0 else None
+    return training_volume(folder, year=annotated.year or None, z_offset=offset)
+
+
+def read_names(folder: Path, annotated: AnnotatedSection) -> Truth:
+    """Read a folder's particle list, its names in lower case."""
+    truth = read_truth(folder, order="zyx" if annotated.year == 2019 else "xyz")
+    return Truth(names=tuple(name.lower() for name in truth.names), positions=truth.positions)
+
+
+def read_tomograms(config: TrainingConfig, names: list[str]) -> list[AnnotatedTomogram]:
+    """Open tomograms of the configuration's data set, at the voxel size of its model.
+
+    Raises:
+        InputError: if a folder or its reconstruction cannot be used.
+    """
+    annotated = config.annotated
+    diameters = particle_diameters(config, names)
+    made = []
+    for name in names:
+        folder = Path(annotated.shrec) / name
+        volume = reconstruction(folder, annotated)
+        truth = volume.placed(read_names(folder, annotated))
+        voxel_size = config.model.voxel_size_angstrom
+        balls = [
+            [*position, 0.5 * diameters[kind] / voxel_size]
+            for kind, position in zip(truth.names, truth.positions, strict=True)
+            if kind in annotated.ignored
+        ]
+        tomogram = annotate(
+            volume.path, voxel_size=voxel_size, known=volume.slab, names=truth.names, positions=truth.positions,
+            classes=config.model.classes, ignored=np.array(balls, np.float64).reshape(-1, 4),
+        )  # fmt: skip
+        made.append(tomogram)
+    return made
+
+
+def particle_diameters(config: TrainingConfig, names: list[str]) -> dict[str, float]:
+    """Return by name the diameter, in angstrom, of the sphere that has the mean volume of such particles' masks."""
+    voxels: dict[str, list[int]] = {}
+    for name in names:
+        folder = Path(config.annotated.shrec) / name
+        truth = read_names(folder, config.annotated)
+        volumes = np.bincount(read_occupancy_mask(folder, truth).ravel(), minlength=len(truth) + 1)[1:]
+        for kind, volume in zip(truth.names, volumes.tolist(), strict=True):
+            voxels.setdefault(kind, []).append(volume)
+    size = config.model.voxel_size_angstrom
+    return {kind: round(float(np.cbrt(6.0 / np.pi * np.mean(v))) * size, 1) for kind, v in sorted(voxels.items())}
+
+
+def _is_complete(folder: Path) -> bool:
+    try:
+        return bool(find_file(folder, LOCATIONS) and find_file(folder, "reconstruction.mrc"))
+    except PickerError:
+        return False

@@ -1,0 +1,73 @@
+"""Fidelity report: folders in SHREC layout measured beside the published figures, as a table and plots."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from picker_runtime.atomic import check_writable_folder, write_text
+from picker_runtime.geometry import Box
+from picker_runtime.tomogram import Tomogram
+from picker_training.datasets.shrec import read_occupancy_mask, read_truth
+from picker_training.simulation import RECORD
+from picker_training.simulator.curves import draw_curves
+from picker_training.simulator.fidelity import (
+    CORRELATION_STEPS,
+    POWER_FREQUENCIES,
+    PUBLISHED,
+    Sample,
+    autocorrelation,
+    measure,
+    radial_power,
+    table,
+)
+
+STEPS = tuple(0.25 * i for i in range(25))
+
+
+def write_report(folders: Sequence[Path], output: Path) -> Path:
+    """Write `fidelity.md`, `power.svg` and `autocorrelation.svg`; return the first.
+
+    Raises:
+        InputError: E46 or an error of the tomogram, if a folder lacks what is measured.
+        OutputError: E70 or E71.
+    """
+    check_writable_folder(output)
+    figures, power, correlation = {}, {}, {}
+    for folder in folders:
+        sample = read_sample(folder)
+        figures[sample.name] = measure(sample)
+        power[sample.name] = list(zip(*radial_power(sample.tomogram), strict=True))
+        for axis, letter in ((2, "x"), (1, "y")):
+            values = autocorrelation(sample.tomogram, axis, STEPS)
+            correlation[f"{sample.name} along {letter}"] = list(zip(STEPS, values, strict=True))
+    power["published"] = [(k, _published(f"power at {k:.2f} cycles a voxel")) for k in POWER_FREQUENCIES]
+    correlation["published"] = [(s, _published(f"autocorrelation along x at {s} voxels")) for s in CORRELATION_STEPS]
+    title = "power of slices over its peak"
+    write_text(output / "power.svg", draw_curves(power, title=title, x_label="cycles a voxel"))
+    drawn = draw_curves(correlation, title="autocorrelation; published: along x", x_label="voxels")
+    write_text(output / "autocorrelation.svg", drawn)
+    write_text(output / "fidelity.md", table(figures))
+    return output / "fidelity.md"
+
+
+def read_sample(folder: Path) -> Sample:
+    """Read what is measured; masks that are not closed are preferred, and the SNR is the record's, if there is one."""
+    truth = read_truth(folder)
+    opened = "occupancy_mask_open"
+    name = opened if any(folder.glob(f"{opened}.mrc*")) else "occupancy_mask"
+    with Tomogram.open(folder / "reconstruction.mrc") as tomogram:
+        voxels, voxel_size = tomogram.read(Box.whole(tomogram.shape)), tomogram.voxel_size
+    record = folder / RECORD
+    return Sample(
+        name=folder.name,
+        tomogram=voxels,
+        occupancy=read_occupancy_mask(folder, truth, name=name),
+        names=truth.names,
+        positions=truth.positions,
+        voxel_size=voxel_size,
+        snr=float(json.loads(record.read_text())["snr"]) if record.exists() else None,
+    )
+
+
+def _published(name: str) -> float:
+    return float(PUBLISHED[name].split()[0])

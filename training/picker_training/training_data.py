@@ -1,0 +1,139 @@
+"""Training data: what a run learns from and is judged on, simulated scenes or annotated tomograms."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from picker_runtime.errors import UsageError
+from picker_runtime.geometry import Box, Triple
+from picker_training.config import TrainingConfig
+from picker_training.datasets import shrec_tomograms
+from picker_training.datasets.annotated import AnnotatedPool, AnnotatedTomogram, AnnotatedVolume
+from picker_training.datasets.scenes import ScenePool
+from picker_training.loading import Pool
+from picker_training.simulator.scene import SceneSpec, simulate
+from picker_training.simulator.templates import Template, load_templates
+
+SCENES = "scenes"
+VALIDATION_SHAPE: Triple = (96, 192, 192)
+VALIDATION_PARTICLES = 180
+VALIDATION_SEED = 7001
+VALIDATION_SNR = 0.05
+
+CALIBRATION_SEEDS = (8001, 8002, 8003)
+CALIBRATION_SNRS = (0.1, 0.05, 0.03)
+CALIBRATION_SHAPE: Triple = (128, 256, 256)
+CALIBRATION_PARTICLES = 420
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a run learns from.
+
+    pool: sources of training samples. diameters_angstrom: by class.
+    validation: the volume that a run is judged on while it trains.
+    """
+
+    pool: Pool
+    diameters_angstrom: dict[str, float]
+    validation: AnnotatedVolume
+
+
+def open_data(folder: Path, config: TrainingConfig, templates: Path | None, device: torch.device) -> TrainingData:
+    """Return the data of a run: annotated tomograms if its configuration names some, else scenes kept in its folder.
+
+    Raises:
+        UsageError: E80 if scenes are to be simulated and there are no templates; E84 if a class has no template.
+        InputError: if an annotated tomogram cannot be used.
+    """
+    if config.annotated.shrec:
+        return _annotated(config)
+    found = load_templates(_needed(templates), config.model.classes)
+    pool = ScenePool(
+        folder / SCENES, size=config.data.scenes, seed=config.seed, templates=found,
+        strangers=load_templates(_needed(templates), config.data.strangers),
+        voxel_size=config.model.voxel_size_angstrom, device=device,
+    )  # fmt: skip
+    return TrainingData(
+        pool=pool,
+        diameters_angstrom={t.name: round(t.diameter_angstrom, 1) for t in found},
+        validation=_validation_scene(found, config, device),
+    )
+
+
+def calibration_volumes(config: TrainingConfig, templates: Path | None) -> list[AnnotatedVolume]:
+    """Return volumes for thresholds and halo, seen neither in training nor in tests.
+
+    Simulated: scenes of seeds of their own. Annotated: the validation tomogram, in blocks.
+    """
+    if config.annotated.shrec:
+        return _blocks(shrec_tomograms.read_tomograms(config, [config.annotated.validation])[0])
+    classes = load_templates(_needed(templates), config.model.classes)
+    strangers = load_templates(_needed(templates), config.data.strangers)
+    made = []
+    for i, seed in enumerate(CALIBRATION_SEEDS):
+        contaminated = i == len(CALIBRATION_SEEDS) - 1
+        spec = SceneSpec(
+            shape=CALIBRATION_SHAPE, particles=CALIBRATION_PARTICLES, voxel_size=config.model.voxel_size_angstrom,
+            gold=5 * contaminated, vesicles=2 * contaminated, strangers=5 * contaminated,
+        )  # fmt: skip
+        scene = simulate(spec, classes, seed, strangers=strangers)
+        made += [
+            AnnotatedVolume(
+                volume=scene.tomogram(snr), voxel_size=scene.voxel_size,
+                positions=scene.placements.positions, class_ids=scene.placements.class_ids,
+            )
+            for snr in CALIBRATION_SNRS
+        ]  # fmt: skip
+    return made
+
+
+def _needed(templates: Path | None) -> Path:
+    if templates is None:
+        raise UsageError(80, "--templates", "missing, and scenes have to be simulated", "add --templates DIR")
+    return templates
+
+
+def _annotated(config: TrainingConfig) -> TrainingData:
+    annotated = config.annotated
+    names = shrec_tomograms.tomogram_names(Path(annotated.shrec))
+    learnt = [name for name in names if name not in {annotated.validation, *annotated.held_out}]
+    tomograms = shrec_tomograms.read_tomograms(config, [*learnt, annotated.validation])
+    return TrainingData(
+        pool=AnnotatedPool(tomograms=tuple(tomograms[:-1]), seed=config.seed),
+        diameters_angstrom=_of_classes(shrec_tomograms.particle_diameters(config, learnt), config),
+        validation=_blocks(tomograms[-1])[0],
+    )
+
+
+def _of_classes(diameters: dict[str, float], config: TrainingConfig) -> dict[str, float]:
+    """Return the diameter of every class of the model."""
+    for name in config.model.classes:
+        if name not in diameters:
+            raise UsageError(83, name, "a class of the configuration, in no tomogram to train on", "take it out")
+    return {name: diameters[name] for name in config.model.classes}
+
+
+def _validation_scene(templates: list[Template], config: TrainingConfig, device: torch.device) -> AnnotatedVolume:
+    """Return the scene that a run is judged on while it trains; its seed is no training scene's."""
+    spec = SceneSpec(
+        shape=VALIDATION_SHAPE, particles=VALIDATION_PARTICLES, voxel_size=config.model.voxel_size_angstrom
+    )
+    scene = simulate(spec, templates, VALIDATION_SEED, device=device)
+    return AnnotatedVolume(
+        volume=scene.tomogram(VALIDATION_SNR),
+        voxel_size=scene.voxel_size,
+        positions=scene.placements.positions,
+        class_ids=scene.placements.class_ids,
+    )
+
+
+def _blocks(tomogram: AnnotatedTomogram) -> list[AnnotatedVolume]:
+    """Return the known part of a tomogram in blocks of its whole depth."""
+    (z0, y0, x0), (z1, y1, x1) = tomogram.known.start, tomogram.known.stop
+    _, height, width = CALIBRATION_SHAPE
+    corners = [
+        (y, x) for y in range(y0, max(y1 - height, y0) + 1, height) for x in range(x0, max(x1 - width, x0) + 1, width)
+    ]
+    return [tomogram.volume(Box((z0, y, x), (z1, min(y + height, y1), min(x + width, x1)))) for y, x in corners]
