@@ -12,7 +12,7 @@ from picker_training.datasets import shrec_tomograms
 from picker_training.datasets.annotated import AnnotatedPool, AnnotatedTomogram, AnnotatedVolume
 from picker_training.datasets.scenes import ScenePool
 from picker_training.loading import Pool
-from picker_training.simulator.scene import SceneSpec, simulate
+from picker_training.simulator.scene import Scene, SceneSpec, simulate
 from picker_training.simulator.templates import Template, load_templates
 
 SCENES = "scenes"
@@ -68,7 +68,9 @@ def calibration_volumes(config: TrainingConfig, templates: Path | None) -> list[
     Simulated: scenes of seeds of their own. Annotated: the validation tomogram, in blocks.
     """
     if config.annotated.shrec:
-        return _blocks(shrec_tomograms.read_tomograms(config, [config.annotated.validation])[0])
+        names = [config.annotated.validation]
+        diameters = shrec_tomograms.mean_diameters(config, shrec_tomograms.mask_volumes(config, names))
+        return _blocks(shrec_tomograms.read_tomograms(config, names, diameters)[0])
     classes = load_templates(_needed(templates), config.model.classes)
     strangers = load_templates(_needed(templates), config.data.strangers)
     made = []
@@ -79,13 +81,7 @@ def calibration_volumes(config: TrainingConfig, templates: Path | None) -> list[
             gold=5 * contaminated, vesicles=2 * contaminated, strangers=5 * contaminated,
         )  # fmt: skip
         scene = simulate(spec, classes, seed, strangers=strangers)
-        made += [
-            AnnotatedVolume(
-                volume=scene.tomogram(snr), voxel_size=scene.voxel_size,
-                positions=scene.placements.positions, class_ids=scene.placements.class_ids,
-            )
-            for snr in CALIBRATION_SNRS
-        ]  # fmt: skip
+        made += [_rendered(scene, snr) for snr in CALIBRATION_SNRS]
     return made
 
 
@@ -99,10 +95,13 @@ def _annotated(config: TrainingConfig) -> TrainingData:
     annotated = config.annotated
     names = shrec_tomograms.tomogram_names(Path(annotated.shrec))
     learnt = [name for name in names if name not in {annotated.validation, *annotated.held_out}]
-    tomograms = shrec_tomograms.read_tomograms(config, [*learnt, annotated.validation])
+    volumes = shrec_tomograms.mask_volumes(config, [*learnt, annotated.validation])
+    diameters = shrec_tomograms.mean_diameters(config, volumes)
+    tomograms = shrec_tomograms.read_tomograms(config, list(volumes), diameters)
+    of_learnt = shrec_tomograms.mean_diameters(config, {name: volumes[name] for name in learnt})
     return TrainingData(
         pool=AnnotatedPool(tomograms=tuple(tomograms[:-1]), seed=config.seed),
-        diameters_angstrom=_of_classes(shrec_tomograms.particle_diameters(config, learnt), config),
+        diameters_angstrom=_of_classes(of_learnt, config),
         validation=_blocks(tomograms[-1])[0],
     )
 
@@ -120,9 +119,12 @@ def _validation_scene(templates: list[Template], config: TrainingConfig, device:
     spec = SceneSpec(
         shape=VALIDATION_SHAPE, particles=VALIDATION_PARTICLES, voxel_size=config.model.voxel_size_angstrom
     )
-    scene = simulate(spec, templates, VALIDATION_SEED, device=device)
+    return _rendered(simulate(spec, templates, VALIDATION_SEED, device=device), VALIDATION_SNR)
+
+
+def _rendered(scene: Scene, snr: float) -> AnnotatedVolume:
     return AnnotatedVolume(
-        volume=scene.tomogram(VALIDATION_SNR),
+        volume=scene.tomogram(snr),
         voxel_size=scene.voxel_size,
         positions=scene.placements.positions,
         class_ids=scene.placements.class_ids,

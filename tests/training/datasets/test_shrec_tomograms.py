@@ -47,7 +47,12 @@ def config_for(data_set: Path, classes: tuple[str, ...] = CLASSES, **changes: ob
 
 
 def read_one(data_set: Path, config: TrainingConfig | None = None) -> AnnotatedTomogram:
-    return shrec_tomograms.read_tomograms(config or config_for(data_set), ["model_0"])[0]
+    config = config or config_for(data_set)
+    return shrec_tomograms.read_tomograms(config, ["model_0"], diameters(config))[0]
+
+
+def diameters(config: TrainingConfig) -> dict[str, float]:
+    return shrec_tomograms.mean_diameters(config, shrec_tomograms.mask_volumes(config, ["model_0"]))
 
 
 def test_folders_are_taken_by_number(data_set: Path) -> None:
@@ -83,7 +88,7 @@ def test_classes_are_those_of_the_lists_in_the_usual_order(tmp_path: Path, scene
 
 
 def test_the_diameter_has_the_volume_of_the_mask(data_set: Path, scene: Scene) -> None:
-    found = shrec_tomograms.particle_diameters(config_for(data_set), ["model_0"])
+    found = diameters(config_for(data_set))
     first = np.flatnonzero(scene.placements.class_ids == 0)
     volume = np.mean([(scene.occupancy == i + 1).sum() for i in first])
     assert found[CLASSES[0]] == pytest.approx(np.cbrt(6 / np.pi * volume) * 10.0, abs=0.06)
@@ -131,7 +136,7 @@ def test_ignored_names_become_balls(data_set: Path, scene: Scene) -> None:
     config = config_for(data_set, CLASSES[1:], ignored=(CLASSES[0],))
     tomogram = read_one(data_set, config)
     first = scene.placements.class_ids == 0
-    diameter = shrec_tomograms.particle_diameters(config, ["model_0"])[CLASSES[0]]
+    diameter = diameters(config)[CLASSES[0]]
     assert np.allclose(tomogram.ignored[:, :3], scene.placements.positions[first], atol=1e-3)
     assert np.allclose(tomogram.ignored[:, 3], diameter / 20.0)
     assert len(tomogram.positions) == np.sum(~first)

@@ -1,6 +1,7 @@
 """The tomograms of a data set in SHREC layout, `DIR/model_0`, `DIR/model_1` ..., as annotated tomograms."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -68,14 +69,17 @@ def read_names(folder: Path, annotated: AnnotatedSection) -> Truth:
     return Truth(names=tuple(name.lower() for name in truth.names), positions=truth.positions)
 
 
-def read_tomograms(config: TrainingConfig, names: list[str]) -> list[AnnotatedTomogram]:
+def read_tomograms(
+    config: TrainingConfig, names: list[str], diameters_angstrom: Mapping[str, float]
+) -> list[AnnotatedTomogram]:
     """Open tomograms of the configuration's data set, at the voxel size of its model.
+
+    diameters_angstrom: by name in the particle lists; of the balls around ignored ones.
 
     Raises:
         InputError: if a folder or its reconstruction cannot be used.
     """
     annotated = config.annotated
-    diameters = particle_diameters(config, names)
     made = []
     for name in names:
         folder = Path(annotated.shrec) / name
@@ -83,7 +87,7 @@ def read_tomograms(config: TrainingConfig, names: list[str]) -> list[AnnotatedTo
         truth = volume.placed(read_names(folder, annotated))
         voxel_size = config.model.voxel_size_angstrom
         balls = [
-            [*position, 0.5 * diameters[kind] / voxel_size]
+            [*position, 0.5 * diameters_angstrom[kind] / voxel_size]
             for kind, position in zip(truth.names, truth.positions, strict=True)
             if kind in annotated.ignored
         ]
@@ -95,17 +99,32 @@ def read_tomograms(config: TrainingConfig, names: list[str]) -> list[AnnotatedTo
     return made
 
 
-def particle_diameters(config: TrainingConfig, names: list[str]) -> dict[str, float]:
+MaskVolumes = dict[str, list[int]]
+"""Voxels of each particle's mask, by the particle's name."""
+
+
+def mask_volumes(config: TrainingConfig, names: list[str]) -> dict[str, MaskVolumes]:
+    """Read how large the mask of every particle is, by tomogram."""
+    return {name: _mask_volumes(Path(config.annotated.shrec) / name, config.annotated) for name in names}
+
+
+def _mask_volumes(folder: Path, annotated: AnnotatedSection) -> MaskVolumes:
+    truth = read_names(folder, annotated)
+    voxels = np.bincount(read_occupancy_mask(folder, truth).ravel(), minlength=len(truth) + 1)[1:]
+    volumes: MaskVolumes = {}
+    for kind, volume in zip(truth.names, voxels.tolist(), strict=True):
+        volumes.setdefault(kind, []).append(volume)
+    return volumes
+
+
+def mean_diameters(config: TrainingConfig, volumes: Mapping[str, MaskVolumes]) -> dict[str, float]:
     """Return by name the diameter, in angstrom, of the sphere that has the mean volume of such particles' masks."""
-    voxels: dict[str, list[int]] = {}
-    for name in names:
-        folder = Path(config.annotated.shrec) / name
-        truth = read_names(folder, config.annotated)
-        volumes = np.bincount(read_occupancy_mask(folder, truth).ravel(), minlength=len(truth) + 1)[1:]
-        for kind, volume in zip(truth.names, volumes.tolist(), strict=True):
-            voxels.setdefault(kind, []).append(volume)
     size = config.model.voxel_size_angstrom
-    return {kind: round(float(np.cbrt(6.0 / np.pi * np.mean(v))) * size, 1) for kind, v in sorted(voxels.items())}
+    together: MaskVolumes = {}
+    for of_one in volumes.values():
+        for kind, voxels in of_one.items():
+            together.setdefault(kind, []).extend(voxels)
+    return {kind: round(float(np.cbrt(6.0 / np.pi * np.mean(v))) * size, 1) for kind, v in sorted(together.items())}
 
 
 def _is_complete(folder: Path) -> bool:
