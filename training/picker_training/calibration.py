@@ -68,9 +68,7 @@ def judge(candidates: Detections, card: ModelCard, scene: AnnotatedVolume) -> Ju
     floor = np.full(len(card.classes), card.candidate_floor)
     picks = picks_of(candidates, card, scene.voxel_size, floor)
     radii = np.array([c.diameter_angstrom / scene.voxel_size / 2 for c in card.classes])[scene.class_ids]
-    taken = match(picks.positions, picks.scores, scene.positions, radii)
-    hit = taken >= 0
-    right = hit & (scene.class_ids[np.maximum(taken, 0)] == picks.class_ids) if len(scene.class_ids) else hit
+    hit, right = hits(picks, scene.positions, scene.class_ids, radii)
     return JudgedPicks(
         scores=picks.scores,
         class_ids=picks.class_ids,
@@ -78,6 +76,20 @@ def judge(candidates: Detections, card: ModelCard, scene: AnnotatedVolume) -> Ju
         right=right,
         truths=np.bincount(scene.class_ids, minlength=len(card.classes)),
     )
+
+
+def hits(
+    picks: Detections, positions: NDArray[np.float64], class_ids: NDArray[np.integer[Any]], radii: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell which picks are matched to a particle by the rule `distance`, and which of them to one of their own class.
+
+    positions: `(m, 3) float64, zyx, voxels`, of the particles; class_ids and radii, in voxels, `(m,)`.
+    """
+    taken = match(picks.positions, picks.scores, positions, radii)
+    hit = taken >= 0
+    right = hit.copy()
+    right[hit] = class_ids[taken[hit]] == picks.class_ids[hit]
+    return hit, right
 
 
 def choose_thresholds(judged: list[JudgedPicks], classes: int) -> NDArray[np.float64]:

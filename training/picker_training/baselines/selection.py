@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from picker_runtime.detections import Detections
 from picker_runtime.nms import pick
 from picker_training.baselines.peaks import Peaks, score_of
-from picker_training.evaluation.distance import match
+from picker_training.calibration import hits
 
 NMS_FRACTION = 0.5
 """As our own detector's: two picks nearer than this part of their mean diameter are one particle."""
@@ -73,10 +73,7 @@ def objective(
     """Return localisation F1 plus mean class F1 over the classes that have particles, by the rule `distance`."""
     picks = pick_at(known.candidates, thresholds, voxel_size)
     radii = diameters_angstrom[known.class_ids] / voxel_size / 2.0
-    taken = match(picks.positions, picks.scores, known.positions, radii)
-    hit = taken >= 0
-    right = hit.copy()
-    right[hit] = known.class_ids[taken[hit]] == picks.class_ids[hit]
+    hit, right = hits(picks, known.positions, known.class_ids, radii)
     classes = len(thresholds)
     truths = np.bincount(known.class_ids, minlength=classes)
     rights = np.bincount(picks.class_ids[right], minlength=classes)
