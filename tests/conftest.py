@@ -1,9 +1,13 @@
-"""Fixtures that several folders of tests share."""
+"""Fixtures that several folders of tests share; no example of a property is judged by the time it takes."""
 
 from pathlib import Path
 
 import pytest
 from golden.blob_graph import golden_bundle
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

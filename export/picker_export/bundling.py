@@ -21,29 +21,40 @@ from picker_runtime.engines.openvino import OpenVinoEngine
 from picker_runtime.errors import UsageError
 from picker_training.augmentation import Augmentation
 from picker_training.calibration import candidates_of, choose_thresholds, judge
+from picker_training.choice import Choice
 from picker_training.config import TrainingConfig, load_config
 from picker_training.datasets.annotated import AnnotatedVolume
+from picker_training.detectors.base import Detector
 from picker_training.loading import batches
-from picker_training.model_card import WEIGHTS, architecture, decoded, draft_card
+from picker_training.model_card import WEIGHTS, decoded, draft_card
 from picker_training.run import BEGUN_WITH, CONFIG, load_average
 from picker_training.training_data import calibration_volumes, open_data
 
 README = "README.md"
 NORM_BATCHES = 40
 NORM_SEED_SHIFT = 1_000_000
-SELFTEST_EDGE = 48
+SELFTEST_EDGE, SELFTEST_STEP = 48, 16
+"""Edge of the self-test's cube in voxels; in a thinner scene the next smaller multiple of the step."""
+SELFTEST_CELLS = 16
+"""Least number of output cells along that edge: a cube has no fewer than a graph has candidates."""
 MAX_FILE_BYTES = 8_000_000
 MAX_BUNDLE_BYTES = 20_000_000
+LARGE = "train a narrower network, or say --large if the model is not to be packaged"
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What the caller decides: the bundle's version and licence."""
+    """What the caller decides: the bundle's version and licence, which weights of the run it holds, and its size.
+
+    large: let its files be larger than those that are packaged.
+    """
 
     version: str
     licence: str
+    checkpoint: Choice | None = None
+    large: bool = False
 
 
 def export_run(run: Path, templates: Path | None, folder: Path, options: ExportOptions, say: Say) -> list[Parity]:
@@ -55,7 +66,7 @@ def export_run(run: Path, templates: Path | None, folder: Path, options: ExportO
     """
     check_writable_folder(folder)
     config = load_config(run / CONFIG)
-    network, step = load_average(run, config, torch.device("cpu"))
+    network, step = load_average(run, config, torch.device("cpu"), options.checkpoint)
     say(f"weights after step {step}; BatchNorm re-estimated on {NORM_BATCHES} batches")
     data = open_data(run, config, templates, torch.device("cpu"))
     augmentation = Augmentation(
@@ -77,12 +88,13 @@ def export_run(run: Path, templates: Path | None, folder: Path, options: ExportO
         card = with_calibration(card, thresholds, halo, curve)
         say(f"thresholds {dict(zip(card.class_names, thresholds.tolist(), strict=True))}")
         say(f"halo {halo}, agreement with whole-volume inference {curve}")
-        write_selftest(folder, engine, scenes[0])
-    card = replace(card, training=_training_facts(config, step) | _origin(run))
+        write_selftest(folder, engine, scenes[0], max(SELFTEST_EDGE, SELFTEST_CELLS * card.output_stride))
+    card = replace(card, training=_training_facts(config, network, step) | _origin(run))
     card = write_card(folder, card)
     write_text(folder / README, describe(card))
-    _check_sizes(folder)
-    return report_parity(Bundle.open(folder), scenes[1:2])
+    if not options.large:
+        _check_sizes(folder)
+    return report_parity(Bundle.open(folder), scenes[1:2] or scenes)
 
 
 def put_metrics(folder: Path, files: list[Path]) -> None:
@@ -101,10 +113,10 @@ def put_metrics(folder: Path, files: list[Path]) -> None:
     write_text(folder / README, describe(card))
 
 
-def write_selftest(folder: Path, engine: OpenVinoEngine, scene: AnnotatedVolume) -> None:
+def write_selftest(folder: Path, engine: OpenVinoEngine, scene: AnnotatedVolume, edge: int) -> None:
     """Write a small input of the graph with its output, which `picker-runtime doctor` compares."""
-    half = SELFTEST_EDGE // 2
-    middle = tuple(slice(n // 2 - half, n // 2 + half) for n in scene.volume.shape)
+    edges = [min(edge, n // SELFTEST_STEP * SELFTEST_STEP) for n in scene.volume.shape]
+    middle = tuple(slice((n - own) // 2, (n + own) // 2) for n, own in zip(scene.volume.shape, edges, strict=True))
     cube = scene.volume[middle].astype(np.float16).astype(np.float32)
     inputs = {
         "cubes": cube[None, None],
@@ -144,9 +156,11 @@ def _caution(card: ModelCard) -> str:
     return "Its accuracy is known for tomograms like those it was trained on, and for no others."
 
 
-def _training_facts(config: TrainingConfig, step: int) -> dict[str, Any]:
+def _training_facts(config: TrainingConfig, network: Detector, step: int) -> dict[str, Any]:
     facts: dict[str, Any] = {"steps": step, "batch": config.optimiser.batch, "crop": config.data.crop}
-    facts["architecture"] = architecture(config)
+    facts["architecture"] = network.facts()
+    if config.picks.tomograms:
+        return {"data": f"tomograms of {Path(config.picks.tomograms).name}, annotated in picks files", **facts}
     if config.annotated.shrec:
         name = Path(config.annotated.shrec).name
         return {"data": f"annotated tomograms of {name}, without {', '.join(config.annotated.held_out)}", **facts}
@@ -162,6 +176,6 @@ def _check_sizes(folder: Path) -> None:
     sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
     for name, size in sizes.items():
         if size > MAX_FILE_BYTES:
-            raise UsageError(84, name, f"{size / 1e6:.1f} MB, at most 8 fit a bundle", "train a narrower network")
+            raise UsageError(84, name, f"{size / 1e6:.1f} MB, at most 8 fit a bundle", LARGE)
     if sum(sizes.values()) > MAX_BUNDLE_BYTES:
-        raise UsageError(84, folder.name, f"{sum(sizes.values()) / 1e6:.1f} MB", "train a narrower network")
+        raise UsageError(84, folder.name, f"{sum(sizes.values()) / 1e6:.1f} MB, at most 20 fit a bundle", LARGE)

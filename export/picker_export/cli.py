@@ -9,6 +9,7 @@ import typer
 
 from picker_runtime import console
 from picker_runtime.errors import EngineError
+from picker_training.choice import Choice
 
 app = typer.Typer(help="Turn a training run into a model bundle, and check it.", add_completion=False)
 
@@ -29,11 +30,15 @@ def onnx(
     ] = None,
     version: Annotated[str, typer.Option(help="Version to print on the card.")] = "1",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "Apache-2.0",
+    checkpoint: Annotated[
+        Choice | None, typer.Option(help="The weights that validated best, or the last; default: best if there is one.")
+    ] = None,
+    large: Annotated[bool, typer.Option("--large", help="Let files be larger than 8 MB: `paper` is.")] = False,
 ) -> int:
     """Write a complete bundle: graph, weights, card with measured thresholds and halo, self-test, parity report."""
     from picker_export.bundling import ExportOptions, export_run
 
-    options = ExportOptions(version=version, licence=licence)
+    options = ExportOptions(version=version, licence=licence, checkpoint=checkpoint, large=large)
     reports = export_run(run, templates, output, options, lambda line: print(line, file=sys.stderr))
     for report in reports:
         print(json.dumps(report.to_json()))
@@ -64,6 +69,33 @@ def metrics(
     from picker_export.bundling import put_metrics
 
     put_metrics(Path(model), figures)
+
+
+@app.command()
+def engine(
+    model: Annotated[str, typer.Argument(help="Name of a bundled model, or a bundle's folder.")] = "shrec12",
+    library: Annotated[str, typer.Option(metavar="tensorrt|rtx", help="rtx builds without a GPU too.")] = "rtx",
+    precision: Annotated[str, typer.Option(metavar="fp32|fp16", help="Of the convolutions.")] = "fp16",
+    tile: Annotated[
+        tuple[int, int, int] | None, typer.Option(metavar="D H W", help="Edges of a cube, in voxels; the model's own.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Cubes per call of the engine.")] = 1,
+    compatible: Annotated[
+        bool, typer.Option("--compatible", help="TensorRT: for later versions and other GPUs too, slower.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: the cache of engines.")
+    ] = None,
+) -> None:
+    """Build a TensorRT or TensorRT-RTX engine ahead of its first use, and show its facts as JSON."""
+    from picker_export.engine_files import EngineOrder, write_engine
+
+    def say(line: str) -> None:
+        if line:
+            print(line, file=sys.stderr)
+
+    order = EngineOrder(library=library, precision=precision, tile=tile, batch=batch, compatible=compatible)
+    print(json.dumps(write_engine(model, order, output, say)))
 
 
 def main() -> NoReturn:

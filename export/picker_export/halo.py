@@ -32,8 +32,8 @@ def measure_halo(
         whole = candidates_of(engine, card, scene, halo=WHOLE_HALO, tile=whole_tile)
         reference = picks_of(whole, card, scene.voxel_size, thresholds)
         for halo in HALOS:
-            depth, edge, _ = tile_for(halo)  # short along x too: more seams than in use
-            tiled = candidates_of(engine, card, scene, halo=halo, tile=(depth, edge, edge))
+            tile = _with_seams(scene.volume.shape, tile_for(halo, card.alignment), halo, card.alignment)
+            tiled = candidates_of(engine, card, scene, halo=halo, tile=tile)
             found = picks_of(tiled, card, scene.voxel_size, thresholds)
             curve[halo].append(agreement(found, reference))
     mean = {halo: float(np.mean(values)) for halo, values in curve.items()}
@@ -61,7 +61,17 @@ def with_calibration(card: ModelCard, thresholds: NDArray[np.float64], halo: int
         replace(particle, threshold=float(threshold))
         for particle, threshold in zip(card.classes, thresholds, strict=True)
     )
-    return replace(card, classes=classes, halo=halo, halo_curve=curve, tile=tile_for(halo))
+    return replace(card, classes=classes, halo=halo, halo_curve=curve, tile=tile_for(halo, card.alignment))
+
+
+def _with_seams(shape: tuple[int, ...], tile: Triple, halo: int, alignment: int) -> Triple:
+    """Return the tile, short along x too, or two across an axis of the scene that one would cover: more seams."""
+    depth, edge, _ = tile
+    halves = [-(-n // (2 * alignment)) * alignment + 2 * halo for n in shape]
+    height, width = (
+        half if n + 2 * alignment <= edge else edge for n, half in list(zip(shape, halves, strict=True))[1:]
+    )
+    return depth, height, width
 
 
 def _aligned(edges: list[int], alignment: int) -> Triple:

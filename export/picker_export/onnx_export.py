@@ -12,7 +12,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from picker_runtime.engines.cpu import INPUTS, OUTPUTS
 from picker_training.detectors.decode import DecodedDetector
-from picker_training.detectors.point import ALIGNMENT
 
 OPSET = 20
 MAX_BATCH = 64
@@ -34,10 +33,11 @@ def fold_batch_norm(module: nn.Module) -> None:
 def export_graph(detector: DecodedDetector, path: Path) -> None:
     """Write the graph with dynamic batch and edges (multiples of the alignment); the detector's BatchNorm is folded."""
     fold_batch_norm(detector)
-    edge = max(ALIGNMENT * 5, ALIGNMENT * round(np.cbrt(8 * detector.max_candidates) / ALIGNMENT + 1))
-    example = (torch.zeros(2, 1, edge, edge + ALIGNMENT, edge + 2 * ALIGNMENT), torch.zeros(2), torch.ones(2))
+    alignment = detector.network.alignment
+    edge = max(alignment * 5, alignment * round(np.cbrt(8 * detector.max_candidates) / alignment + 1))
+    example = (torch.zeros(2, 1, edge, edge + alignment, edge + 2 * alignment), torch.zeros(2), torch.ones(2))
     batch = Dim("n", min=1, max=MAX_BATCH)
-    edges = {i + 2: ALIGNMENT * Dim(name, min=2, max=MAX_EDGE // ALIGNMENT) for i, name in enumerate("dhw")}
+    edges = {i + 2: alignment * Dim(name, min=2, max=MAX_EDGE // alignment) for i, name in enumerate("dhw")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         program = torch.onnx.export(

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from picker_runtime.errors import InputError, PickerError, UsageError, worst_status
 
+LOST = 63
+"""Code of the error that a process of the engine was lost twice: the next file gets a new one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchResult:
@@ -27,7 +30,8 @@ def run_batch(
 ) -> BatchResult:
     """Do the work for each file in turn and hand each error to `refuse`.
 
-    An input error, or a bug of ours, costs its own file; one of the model, the engine or the output ends the batch.
+    An input error, a lost process of the engine, or a bug of ours costs its own file; any other error of the model,
+    the engine or the output ends the batch.
 
     Raises:
         UsageError: as the work raises it: the command as a whole makes no sense.
@@ -44,7 +48,7 @@ def run_batch(
         except Exception as error:
             refuse(path, error)
             statuses.append(error.exit_status if isinstance(error, PickerError) else 1)
-            if isinstance(error, PickerError) and not isinstance(error, InputError):
+            if isinstance(error, PickerError) and not isinstance(error, InputError) and error.code != LOST:
                 break
     untried = len(paths) - done - len(statuses)
     return BatchResult(done=done, refused=len(statuses), untried=untried, exit_status=worst_status(statuses))

@@ -35,6 +35,11 @@ class Screen:
     as_json: bool
     quiet: bool
 
+    def note(self, text: str) -> None:
+        """Show what a user should know before the work begins."""
+        if not self.quiet:
+            console.complain(f"note: {text}")
+
     def progress(self, label: str) -> "AbstractContextManager[Progress]":
         """Give a progress bar, where there is a terminal for it."""
         return progress_bar(sys.stderr, label, shown=not self.quiet)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from picker_runtime.bundle import GRAPH, Bundle
 from picker_runtime.detections import Detections
 from picker_runtime.engines import open_engine
-from picker_runtime.errors import UsageError
+from picker_runtime.engines.base import Prefetching
+from picker_runtime.engines.choice import Choice, choose_engine
+from picker_runtime.errors import InputError, UsageError
 from picker_runtime.geometry import Triple
 from picker_runtime.intensity import Intensity
 from picker_runtime.mask import Mask
-from picker_runtime.mrc import ByteSign
+from picker_runtime.mrc import ByteSign, MrcFile
 from picker_runtime.nms import pick
 from picker_runtime.records import DetectionRecord, ModelRecord, TomogramRecord
 from picker_runtime.scanning import Scanner, Stages
@@ -51,7 +53,8 @@ class Picker:
     """A model ready to detect in many tomograms; a context manager, or free it with `close`.
 
     model: name of a bundled model, or a model's folder.
-    engine: a name in `engines.ENGINES`, or "auto". threads: None for all that the process may use.
+    engine: a name in `engines.ENGINES` or `engines.GPU_ENGINES`, or "auto"; `choice` says what that took, and why.
+    threads: None for all that the process may use.
     tile: upper bounds of a cube's edges in voxels, one number or z, y, x; None for the model's own.
     halo: voxels around a core; None for the model's own. batch: cubes to a call of the graph.
 
@@ -75,14 +78,20 @@ class Picker:
                 raise UsageError(80, f"--{name}", f"{value} is less than {least}", f"give {least} or more")
         self.bundle = Bundle.open(os.fspath(model))
         self.card = self.bundle.card
-        self._engine = open_engine(engine, self.bundle.graph, threads=threads, batch=batch)
+        self.choice = choose_engine() if engine == "auto" else Choice(engine=engine, reason="asked for", notable=False)
+        self._engine = open_engine(self.choice.engine, self.bundle.graph, threads=threads, batch=batch)
         self._scanner = Scanner(
             engine=self._engine,
             card=self.card,
             tile=self.card.tile if tile is None else (tile, tile, tile) if isinstance(tile, int) else tile,
             halo=self.card.halo if halo is None else halo,
         )
-        self._options = {"tile": list(self._scanner.tile), "halo": self._scanner.halo, "batch": batch}
+        self._options = {
+            "tile": list(self._scanner.tile),
+            "halo": self._scanner.halo,
+            "batch": batch,
+            "engine_reason": self.choice.reason,
+        }
         self._entered = False
 
     def __enter__(self) -> Self:
@@ -136,6 +145,16 @@ class Picker:
                 scan = self._scanner.scan(tomogram, area, invert=invert, stages=stages, progress=progress)
             tomogram.check_unchanged()
         return self._picked(_record(tomogram, source, scan[0]), scan[1], chosen, stages, tomogram.warnings, options)
+
+    def expect(self, path: str | os.PathLike[str], *, mode0: ByteSign | None = None) -> None:
+        """Tell which tomogram comes after the next one, so that engines that can read it meanwhile do.
+
+        What is wrong with it shows when its turn comes.
+        """
+        self.__enter__()
+        if isinstance(self._engine, Prefetching):
+            with suppress(InputError), MrcFile(path, mode0=mode0) as file:
+                self._engine.prefetch(file.raw())
 
     def _picked(
         self,

@@ -1,12 +1,10 @@
-"""A check of this installation: versions, engines, bundled models, folders."""
+"""A check of this installation: versions, GPUs and engines, bundled models, folders; with a fix for every problem."""
 
-import importlib.metadata
 import os
 import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,9 @@ from picker_runtime.atomic import check_writable_folder
 from picker_runtime.bundle import Bundle, known_models
 from picker_runtime.engines import ENGINES, open_engine
 from picker_runtime.engines.base import Candidates
+from picker_runtime.engines.cache import cache_folder
+from picker_runtime.engines.choice import GPU_ENGINES, choose_engine, installed, obstacle_to_choosing
+from picker_runtime.engines.driver import probe_driver
 from picker_runtime.engines.threads import available_threads
 from picker_runtime.errors import EngineError, ModelError, PickerError
 from picker_runtime.geometry import Box
@@ -23,6 +24,8 @@ from picker_runtime.tiling import Tile
 
 REQUIRED = ("picker-cryoet", "numpy", "openvino", "typer")
 OPTIONAL = ("onnxruntime", "torch", "onnx")
+FOR_GPUS = (*(facts.distribution for facts in GPU_ENGINES.values()), "cuda-bindings", "cuda-core")
+REINSTALL = "pip install --force-reinstall picker-cryoet"
 SELFTEST_TOLERANCE = 1e-3
 """Largest difference of a score, and of a centre in voxels, from the output that came with the model."""
 
@@ -45,6 +48,7 @@ def examine(*, gemm: bool) -> Iterator[Finding]:
     """Yield what each check found, most basic first; `gemm` adds the machine's speed of matrix products."""
     yield Finding(text=f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from _versions()
+    yield from _gpus()
     yield Finding(text=f"{available_threads()} threads may be used, of {os.cpu_count()} in the machine")
     yield _cache()
     names = known_models()
@@ -71,21 +75,46 @@ def _seconds(a: NDArray[np.float32]) -> float:
 
 def _versions() -> Iterator[Finding]:
     for name in REQUIRED + OPTIONAL:
-        try:
-            yield Finding(text=f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            if name in OPTIONAL:
-                yield Finding(text=f"{name} is not installed; detection does not need it", mark="-")
-            else:
-                yield Finding(text=f"{name} is not installed", mark="FAIL", exit_status=EngineError.exit_status)
+        version = installed(name)
+        if version is not None:
+            yield Finding(text=f"{name} {version}")
+        elif name in OPTIONAL:
+            yield Finding(text=f"{name} is not installed; detection does not need it", mark="-")
+        else:
+            problem = f"{name} is not installed. Fix: {REINSTALL}"
+            yield Finding(text=problem, mark="FAIL", exit_status=EngineError.exit_status)
+
+
+def _gpus() -> Iterator[Finding]:
+    """Yield the driver, its GPUs, the libraries for them, what keeps each GPU engine, and which engine `auto` takes."""
+    driver = probe_driver()
+    if driver.problem:
+        yield Finding(text=f"no GPU: {driver.problem}. Fix, to use one: {driver.fix}", mark="-")
+    else:
+        yield Finding(text=str(driver))
+        for gpu in driver.gpus:
+            yield Finding(text=f"GPU {gpu.index}: {gpu}")
+    for name in FOR_GPUS:
+        version = installed(name)
+        if version is not None:
+            yield Finding(text=f"{name} {version}")
+    for name in GPU_ENGINES:
+        obstacle = obstacle_to_choosing(name, driver)
+        if obstacle is not None and not driver.problem:
+            yield Finding(text=f"engine {name}: {obstacle.problem}. Fix: {obstacle.fix}", mark="-")
+    choice = choose_engine(driver)
+    yield Finding(text=f"auto takes the engine {choice.engine}: {choice.reason}")
 
 
 def _cache() -> Finding:
-    folder = Path(os.environ.get("PICKER_CACHE_DIR") or Path.home() / ".cache" / "picker")
+    folder = cache_folder()
     try:
         check_writable_folder(folder)
     except PickerError as error:
-        return Finding(text=f"cache {folder}: {error.problem}; picker runs without it", mark="-")
+        text = (
+            f"cache {folder}: {error.problem}; picker runs without it. Fix: set PICKER_CACHE_DIR to a folder of yours"
+        )
+        return Finding(text=text, mark="-")
     return Finding(text=f"cache {folder} is writable")
 
 
@@ -97,7 +126,9 @@ def _model(name: str) -> Iterator[Finding]:
         yield Finding.of(error)
         return
     yield Finding(text=f"model {name} {bundle.card.version}: {len(bundle.card.files)} files match their sha256")
-    for engine in ENGINES:
+    driver = probe_driver()
+    usable = [engine for engine in GPU_ENGINES if obstacle_to_choosing(engine, driver) is None]
+    for engine in [*usable, *ENGINES]:
         yield _engine(engine, bundle, arrays)
 
 
@@ -116,7 +147,8 @@ def _engine(name: str, bundle: Bundle, arrays: dict[str, NDArray[Any]] | None) -
     text = f"engine {name} on the self-test of {bundle.card.name}: differs by {difference:.1e} at most"
     if difference <= SELFTEST_TOLERANCE:
         return Finding(text=text)
-    return Finding(text=text, mark="FAIL", exit_status=EngineError.exit_status)
+    fix = f"use another --engine, and report this ({name} {installed(name) or ''})"
+    return Finding(text=f"{text}. Fix: {fix}", mark="FAIL", exit_status=EngineError.exit_status)
 
 
 class _Cube:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picker_runtime.errors import InputError
+from picker_runtime.file_voxels import FileVoxels
 from picker_runtime.geometry import Box, Triple
 from picker_runtime.tomogram import Tomogram
 
@@ -118,6 +119,10 @@ class NormalisedSource:
             return None
         values[~finite] = self.mean
         return values
+
+    def raw(self) -> FileVoxels:
+        """Return the voxels as a file stores them, for engines that convert them elsewhere."""
+        return self._tomogram.raw()
 
 
 def _without_fill(ordered: NDArray[np.float32]) -> tuple[NDArray[np.float32], float | None]:

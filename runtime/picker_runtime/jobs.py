@@ -4,6 +4,7 @@ import time
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +31,10 @@ from picker_runtime.worker import Progress
 
 class Screen(Protocol):
     """Where a job shows what it does."""
+
+    def note(self, text: str) -> None:
+        """Show what a user should know before the work begins."""
+        ...
 
     def progress(self, label: str) -> AbstractContextManager[Progress]:
         """Give the function that shows how many tiles are done."""
@@ -66,8 +71,15 @@ def detect_all(settings: DetectSettings, screen: Screen) -> BatchResult:
             "mask": settings.mask,
         }
 
+        if picker.choice.notable:
+            screen.note(f"engine {picker.choice.engine}: {picker.choice.reason}")
+
+        following = dict(pairwise(settings.inputs))
+
         def work(path: Path) -> None:
             start = time.perf_counter()
+            if path in following:
+                picker.expect(following[path], mode0=settings.mode0)
             with screen.progress(path.name) as progress:
                 detection = picker.detect(path, **options, progress=progress)
             written = _write(targets[path], detection, path, settings)

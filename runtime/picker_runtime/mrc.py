@@ -1,4 +1,4 @@
-"""MRC files: voxels read in bounded windows by `pread`, never mapped; and a minimal writer."""
+"""MRC files: a header that fits its file, with the file's voxels; and a minimal writer."""
 
 import os
 import stat
@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picker_runtime.errors import InputError
+from picker_runtime.file_voxels import FileVoxels, changed, identity, unreadable
 from picker_runtime.geometry import Box
 from picker_runtime.mrc_header import HEADER_BYTES, SAMPLE_TYPES, ByteSign, MrcHeader, parse_header
 
 __all__ = ["ByteSign", "MrcFile", "MrcHeader", "read_header", "write_mrc"]
-
-WINDOW_BYTES = 8 << 20
-"""One `pread` asks for at most this much, or for one row."""
 
 
 class MrcFile:
@@ -36,9 +34,16 @@ class MrcFile:
         self.name = Path(path).name or str(path)
         self._file = _open_regular(path, self.name)
         try:
-            self._identity = _identity(os.fstat(self._file.fileno()))
+            self._identity = identity(os.fstat(self._file.fileno()))
             size = os.fstat(self._file.fileno()).st_size
             self.header = parse_header(self._first_bytes(), size, subject=self.name, mode0=mode0)
+            self.voxels = FileVoxels(
+                self._file.fileno(),
+                offset=self.header.data_offset,
+                shape=self.header.shape,
+                dtype=self.header.dtype,
+                name=self.name,
+            )
         except BaseException:
             self._file.close()
             raise
@@ -62,21 +67,11 @@ class MrcFile:
             ValueError: if the box leaves the volume.
             InputError: E12 if the disk fails, E13 if the file became shorter.
         """
-        header = self.header
-        if box.intersection(Box.whole(header.shape)) != box:
-            raise ValueError(f"box {box.start} to {box.stop} leaves the volume of shape {header.shape}")
-        _, ny, nx = header.shape
-        row_bytes = nx * header.dtype.itemsize
-        (z0, y0, x0), (z1, y1, x1) = box.start, box.stop
-        values = np.empty(box.shape, np.float32)
-        rows_at_once = max(1, min(y1 - y0, WINDOW_BYTES // row_bytes))
-        buffer = np.empty((rows_at_once, nx), header.dtype)
-        for z in range(z0, z1):
-            for y in range(y0, y1, rows_at_once):
-                rows = buffer[: min(rows_at_once, y1 - y)]
-                self._fill(rows, header.data_offset + (z * ny + y) * row_bytes)
-                values[z - z0, y - y0 : y - y0 + len(rows)] = rows[:, x0:x1]
-        return values
+        return self.voxels.read(box)
+
+    def raw(self) -> FileVoxels:
+        """Return the voxels as stored."""
+        return self.voxels
 
     def check_unchanged(self) -> None:
         """Make sure that the path still names the same bytes.
@@ -85,31 +80,17 @@ class MrcFile:
             InputError: E13 if inode, size or modification time differ from when the file was opened.
         """
         try:
-            now = {_identity(Path(self._path).stat()), _identity(os.fstat(self._file.fileno()))}
+            now = {identity(Path(self._path).stat()), identity(os.fstat(self._file.fileno()))}
         except OSError:
             now = set()
         if now != {self._identity}:
-            raise self._changed()
+            raise changed(self.name)
 
     def _first_bytes(self) -> bytes:
         try:
             return os.pread(self._file.fileno(), HEADER_BYTES, 0)
         except OSError as error:
-            raise _unreadable(self.name, error) from error
-
-    def _fill(self, rows: NDArray[Any], offset: int) -> None:
-        view = rows.reshape(-1).view(np.uint8).data
-        while view:
-            try:
-                count = os.preadv(self._file.fileno(), [view], offset)
-            except OSError as error:
-                raise _unreadable(self.name, error) from error
-            if count == 0:
-                raise self._changed()
-            view, offset = view[count:], offset + count
-
-    def _changed(self) -> InputError:
-        return InputError(13, self.name, "changed while it was read", "run again when it is finished")
+            raise unreadable(self.name, error) from error
 
 
 def read_header(path: str | os.PathLike[str], *, mode0: ByteSign | None = None) -> MrcHeader:
@@ -168,17 +149,8 @@ def _open_regular(path: str | os.PathLike[str], name: str) -> BinaryIO:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO must not make us wait for its writer
     except (OSError, ValueError) as error:
-        raise _unreadable(name, error) from error
+        raise unreadable(name, error) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise InputError(12, name, "cannot be opened: not a regular file", "give the path of an MRC file")
     return open(descriptor, "rb", buffering=0)  # noqa: PTH123  closed by close()
-
-
-def _unreadable(name: str, error: OSError | ValueError) -> InputError:
-    reason = error.strerror if isinstance(error, OSError) else str(error)
-    return InputError(12, name, f"cannot be opened: {reason}", "check its path, permissions and disk")
-
-
-def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -18,7 +18,9 @@ PicksOutput = Annotated[Path | None, typer.Option("--output", "-o", help="Folder
 SampleOutput = Annotated[Path, typer.Option("--output", "-o", help="Folder for the copy.")]
 
 Model = Annotated[str, typer.Option(envvar="PICKER_MODEL", help="A bundled model's name, or a folder.")]
-Engine = Annotated[str, typer.Option(envvar="PICKER_ENGINE", metavar="auto|openvino|onnxruntime")]
+Engine = Annotated[
+    str, typer.Option(envvar="PICKER_ENGINE", metavar="auto|tensorrt|tensorrt-rtx|cuda|openvino|onnxruntime")
+]
 Threads = Annotated[int | None, typer.Option(min=1, envvar="PICKER_THREADS", help="Default: all that may be used.")]
 Tile = Annotated[
     str | None, typer.Option(envvar="PICKER_TILE", metavar="N|Z,Y,X", help="Largest cube, in voxels, halo included.")

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picker_runtime.errors import InputError, UsageError, one_line
+from picker_runtime.file_voxels import FileVoxels
 from picker_runtime.geometry import Box, Triple
+from picker_runtime.memory_file import MemoryFile
 from picker_runtime.mrc import ByteSign, MrcFile, MrcHeader
 
 MIN_AXIS = 16
@@ -21,6 +23,7 @@ MODEL_TOLERANCE = 0.02
 
 class _Voxels(Protocol):
     def read(self, box: Box) -> NDArray[np.float32]: ...
+    def raw(self) -> FileVoxels: ...
     def check_unchanged(self) -> None: ...
     def close(self) -> None: ...
 
@@ -83,7 +86,7 @@ class Tomogram:
             raise InputError(code, name, f"{array.ndim} axes, a volume has 3", "give an array of z, y, x")
         nz, ny, nx = array.shape
         _check_shape((nz, ny, nx), name)
-        return cls(_ArrayVoxels(array), name=name, shape=(nz, ny, nx), voxel_size=_given_voxel_size(voxel_size))
+        return cls(_ArrayVoxels(array, name), name=name, shape=(nz, ny, nx), voxel_size=_given_voxel_size(voxel_size))
 
     def __enter__(self) -> Self:
         return self
@@ -115,6 +118,14 @@ class Tomogram:
                 values = values.take(index - index.min(), axis)
         return values
 
+    def raw(self) -> FileVoxels:
+        """Return the voxels as a file stores them, until this is closed; those of an array are copied to one in memory.
+
+        Raises:
+            InputError: E12 if there is no memory for the copy.
+        """
+        return self._voxels.raw()
+
     def check_unchanged(self) -> None:
         """Make sure that the file is still the one that was opened.
 
@@ -125,19 +136,28 @@ class Tomogram:
 
 
 class _ArrayVoxels:
-    def __init__(self, array: NDArray[Any]) -> None:
+    def __init__(self, array: NDArray[Any], name: str) -> None:
         self._array = array
+        self._name = name
+        self._file: MemoryFile | None = None
 
     def read(self, box: Box) -> NDArray[np.float32]:
         with np.errstate(over="ignore", invalid="ignore"):
             values: NDArray[np.float32] = self._array[box.slices].astype(np.float32, order="C")
             return values
 
+    def raw(self) -> FileVoxels:
+        if self._file is None:
+            self._file = MemoryFile(self._array, name=self._name)
+        return self._file.voxels
+
     def check_unchanged(self) -> None:
         return None
 
     def close(self) -> None:
-        return None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def check_model_voxel_size(tomogram_voxel_size: float, model_voxel_size: float, *, subject: str = "tomogram") -> None:

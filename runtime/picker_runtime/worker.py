@@ -1,6 +1,6 @@
 """From the tiles of a tomogram to its candidates: ownership, units, and tiles that hold more than the graph returns."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from picker_runtime.card import ModelCard
 from picker_runtime.detections import Detections
-from picker_runtime.engines.base import Candidates, Engine, Source
+from picker_runtime.engines.base import Candidates, Engine, Source, TileTooLarge, take_warnings
+from picker_runtime.errors import EngineError
 from picker_runtime.tiling import Tile
 
 Progress = Callable[[int, int], None]
@@ -62,12 +63,13 @@ def find_candidates(
     inside: tells which positions `(n, 3) float64, zyx, voxels` of a tile lie in a mask.
     """
     queue = list(tiles)
-    done, total = 0, len(queue)
+    done = 0
     parts: list[Detections] = []
     lost_below: list[float] = []
+    said: list[str] = []
     for splits in (True, False):  # a tile is split once
         halves: list[Tile] = []
-        for tile, candidates in engine.stream(source, queue):
+        for tile, candidates, left in _stream(engine, source, queue, split, said):
             crowded = limits.crowd(candidates)
             smaller = split(tile) if crowded and splits else []
             if smaller:
@@ -76,10 +78,36 @@ def find_candidates(
                 parts.append(_owned(tile, candidates, limits, inside))
                 lost_below += [float(candidates.scores[-1])] if crowded else []
             done += 1
-            progress(done, total + len(halves))
-        total += len(halves)
+            progress(done, done + left + len(halves))
         queue = sorted(halves, key=lambda tile: tile.cube.shape)  # one shape after another: fewer compilations
-    return Found(candidates=Detections.concatenate(parts), warnings=_crowding(lost_below, limits))
+    warnings = take_warnings(engine) + tuple(said) + _crowding(lost_below, limits)
+    return Found(candidates=Detections.concatenate(parts), warnings=warnings)
+
+
+def _stream(
+    engine: Engine, source: Source, tiles: list[Tile], split: Callable[[Tile], list[Tile]], said: list[str]
+) -> Iterator[tuple[Tile, Candidates, int]]:
+    """Yield tiles with their candidates and how many are left; halves stand in for those too large for the engine.
+
+    said: gets a line for each size of tile that was too large.
+
+    Raises:
+        EngineError: E61 if there is no memory for a tile that cannot be split.
+    """
+    while tiles:
+        done = 0
+        try:
+            for tile, candidates in engine.stream(source, tiles):
+                done += 1
+                yield tile, candidates, len(tiles) - done
+            return
+        except TileTooLarge as large:
+            parts = [split(tile) if tile.cube.shape == large.shape else [tile] for tile in tiles[done:]]
+            if not all(parts):
+                problem = f"no memory for cubes of {large.shape} voxels"
+                raise EngineError(61, engine.name, problem, "free some of it, or try a smaller tile") from large
+            said.append(f"no memory for cubes of {large.shape} voxels: their tiles were cut in two")
+            tiles = [tile for part in parts for tile in part]
 
 
 def _owned(

@@ -4,7 +4,7 @@
                                            [--mass-snr 0.03]
 
 Scenes of `bench12` at seven SNRs from 0.01 to 0.5, at the thresholds that come with the model. Writes
-`snr_and_mass.json`, `f1_against_snr.svg` (localisation F1 and mean class F1 by the rules `distance` and `shrec2020`)
+`snr_and_mass.json`, `f1_against_snr.png` (localisation F1 and mean class F1 by the rules `distance` and `shrec2020`)
 and `f1_against_mass.svg` (class F1 by `distance` at `--mass-snr`).
 """
 
@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 from bench12 import measure
-from curves import Curve, plot
 
 from picker_runtime.detector import Picker
+from picker_training.curves import Panel, draw
 from picker_training.evaluation.plot import f1_against_mass
 from picker_training.simulator.presets import PRESETS, SHREC2020_CLASSES
 from picker_training.simulator.scene import simulate
@@ -71,9 +71,10 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     record = {"model": options.model, "set": "bench12", "seeds": seeds, "snrs": {f"{s:g}": summary[s] for s in snrs}}
     (options.output / "snr_and_mass.json").write_text(json.dumps(record, indent=1) + "\n")
-    lines = [Curve(label=label, points=[(s, summary[s][name]) for s in snrs]) for name, label in CURVES.items()]
+    lines = {label: [(s, summary[s][name]) for s in snrs] for name, label in CURVES.items()}
     title = f"{options.model} on bench12"
-    (options.output / "f1_against_snr.svg").write_text(plot(lines, title=title, x_label="SNR", y_label="F1"))
+    panel = Panel(curves=lines, title=title, x_label="SNR", y_label="F1", logarithmic=True, y_range=(0.0, 1.02))
+    draw([panel], options.output / "f1_against_snr.png")
     mass_title = f"{title}, SNR {options.mass_snr:g}: class F1 against mass"
     mass_plot = f1_against_mass(summary[options.mass_snr]["by_class"], title=mass_title)
     (options.output / "f1_against_mass.svg").write_text(mass_plot)

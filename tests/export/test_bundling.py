@@ -23,17 +23,20 @@ from picker_runtime.errors import UsageError
 from picker_runtime.mrc import write_mrc
 from picker_training import training_data
 from picker_training.checkpoint import Checkpoint, save_checkpoint
+from picker_training.choice import Choice
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig
 from picker_training.datasets import scenes
+from picker_training.detectors.options import PointOptions
 from picker_training.model_card import load_network
+from picker_training.networks import build_network
 from picker_training.run import load_average, prepare_run
 from picker_training.simulator.scene import simulate
 from picker_training.simulator.templates import load_templates
-from picker_training.trainer import build_network
 
 CONFIG = TrainingConfig(
     workers=0,
-    model=ModelSection(name="tiny", classes=CLASSES, widths=(8, 8, 8), blocks=(0, 0, 0)),
+    model=ModelSection(name="tiny", classes=CLASSES),
+    point=PointOptions(widths=(8, 8, 8), blocks=(0, 0, 0)),
     data=DataSection(scenes=1, strangers=(), crop=24, halo=4),
     optimiser=OptimiserSection(steps=2, batch=2),
 )
@@ -124,6 +127,21 @@ def test_a_run_without_a_checkpoint_is_refused(
     (run / "checkpoint.pt").unlink()
     assert export() == 2
     assert capsys.readouterr().err.startswith("picker: E83 ")
+
+
+@pytest.mark.parametrize(("given", "choice"), [((), None), (("--checkpoint", "best"), Choice.BEST)])
+def test_which_weights_are_exported_can_be_chosen(
+    given: tuple[str, ...], choice: Choice | None, export: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def load(_run: Path, _config: TrainingConfig, _device: torch.device, chosen: Choice | None) -> None:
+        asked.append(chosen)
+        raise UsageError(83, "run", "no checkpoint", "train first")
+
+    monkeypatch.setattr(bundling, "load_average", load)
+    assert export(*given) == 2
+    assert asked == [choice]
 
 
 def test_an_output_folder_that_cannot_be_written_is_told_first(run: Path, templates: Path, tmp_path: Path) -> None:

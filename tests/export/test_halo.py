@@ -40,7 +40,7 @@ def test_the_halo_is_the_smallest_that_covers_the_field_of_view(
 ) -> None:
     """The golden graph sees a few voxels: without a halo its peaks at the seams differ, with one they do not."""
     model = golden_bundle(tmp_path / "golden", stride=1, max_candidates=512)  # the reflected halo is full of particles
-    monkeypatch.setattr(halo, "tile_for", lambda halo: (16 + 2 * halo,) * 3)
+    monkeypatch.setattr(halo, "tile_for", lambda halo, alignment: (16 + 2 * halo,) * 3)
     shape = (32, 48, 48)
     positions = scattered(shape, count=12, apart=11, margin=3, seed=1)
     volume = volume_with_blobs(shape, positions, seed=1)

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from picker_training.detectors.decode import DecodedDetector
-from picker_training.detectors.point import PointConfig, PointDetector
+from picker_training.detectors.options import PointOptions
+from picker_training.detectors.point import PointDetector
 
 DIAMETERS_VOXELS = torch.tensor([7.0, 10.0, 14.0])
 SLOTS = 64
@@ -27,5 +28,5 @@ def lively(network: PointDetector) -> PointDetector:
 
 def tiny_detector(*, slots: int = SLOTS) -> DecodedDetector:
     torch.manual_seed(0)
-    network = PointDetector(PointConfig(classes=3, widths=(8, 8, 8), blocks=(1, 1, 1)))
+    network = PointDetector(3, PointOptions(widths=(8, 8, 8), blocks=(1, 1, 1)))
     return DecodedDetector(lively(network), DIAMETERS_VOXELS, slots).eval()

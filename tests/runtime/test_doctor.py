@@ -7,8 +7,10 @@ from golden.blob_graph import golden_bundle, volume_with_blobs
 import picker_runtime.bundle as bundle
 from picker_runtime.card import ModelCard
 from picker_runtime.doctor import Finding, examine, gemm_gflops
-from picker_runtime.engines import open_engine
+from picker_runtime.engines import choice, open_engine
 from picker_runtime.engines.base import Candidates, FakeEngine
+from picker_runtime.engines.driver import Driver, Gpu
+from picker_runtime.errors import EngineError
 from picker_runtime.geometry import Box
 from picker_runtime.tiling import Tile
 
@@ -111,3 +113,85 @@ def test_the_gemm_rate_is_that_of_the_fastest_product(monkeypatch: pytest.Monkey
     ticks = iter([0.0, 0.5, 1.0, 1.25, 2.0, 3.0])  # products of 0.5, 0.25 and 1 s
     monkeypatch.setattr("picker_runtime.doctor.time.perf_counter", lambda: next(ticks))
     assert gemm_gflops(edge=100, repeats=3) == pytest.approx(2 * 100**3 / 0.25 / 1e9)
+
+
+GPU = Gpu(index=0, name="A GPU", compute_capability=(8, 6), memory=2**34)
+WITH_GPU = Driver(gpus=(GPU,), cuda=13000, version="580.1")
+BROKEN = Driver(problem="the driver does not answer within 30 s", fix="restart the machine")
+
+
+def on(monkeypatch: pytest.MonkeyPatch, driver: Driver, *, there: set[str]) -> None:
+    """Let this machine have a driver, and of what GPU engines need only these."""
+    for module in ("picker_runtime.doctor.probe_driver", "picker_runtime.engines.choice.probe_driver"):
+        monkeypatch.setattr(module, lambda: driver)
+    monkeypatch.setattr(choice, "find_spec", lambda module: module if module in there else None)
+
+
+def test_without_a_driver_the_cpu_is_taken_and_nothing_fails(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, Driver(problem="no NVIDIA driver here", fix="install one", seen=False), there=set())
+    findings = list(examine(gemm=False))
+    assert status(findings) == 0
+    texts = [finding.text for finding in findings]
+    assert "no GPU: no NVIDIA driver here. Fix, to use one: install one" in texts
+    assert "auto takes the engine openvino: no NVIDIA driver here" in texts
+    assert not any(text.startswith("engine tensorrt") for text in texts)
+
+
+def test_a_broken_driver_is_told_with_its_fix(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, BROKEN, there=set())
+    [line] = [
+        finding.text for finding in examine(gemm=False) if "does not answer" in finding.text and "Fix" in finding.text
+    ]
+    assert line.endswith("restart the machine")
+
+
+def test_every_usable_engine_is_tested_and_the_others_have_a_fix(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, WITH_GPU, there={"tensorrt_rtx", "cuda.bindings"})
+    with np.load(models / "golden/selftest.npz") as arrays:
+        centers, scores = arrays["centers"][0], arrays["scores"][0]
+    same = Candidates(
+        centers=centers, diameters=np.ones(len(scores), np.float32), scores=scores,
+        class_ids=np.zeros(len(scores), np.int32),
+    )  # fmt: skip
+    opened: list[str] = []
+
+    def fake(name: str, graph: Path) -> FakeEngine:
+        opened.append(name)
+        return FakeEngine(lambda cube: same)
+
+    monkeypatch.setattr("picker_runtime.doctor.open_engine", fake)
+    findings = list(examine(gemm=False))
+    assert status(findings) == 0
+    assert opened == ["tensorrt-rtx", "openvino", "onnxruntime"]
+    texts = [finding.text for finding in findings]
+    assert "driver 580.1 for CUDA 13.0" in texts
+    assert "GPU 0: A GPU (compute capability 8.6, 16 GiB)" in texts
+    assert "engine tensorrt: tensorrt is not installed. Fix: pip install 'picker-cryoet[tensorrt]'" in texts
+    [chosen] = [text for text in texts if text.startswith("auto takes")]
+    assert chosen.startswith("auto takes the engine tensorrt-rtx: runs on A GPU")
+
+
+def test_the_onnx_runtime_for_cpus_is_no_failed_gpu_engine(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, WITH_GPU, there={"onnxruntime", "cuda.bindings"})
+    monkeypatch.setattr(choice, "installed", lambda name: None)
+    findings = list(examine(gemm=False))
+    assert status(findings) == 0
+    [line] = [finding for finding in findings if finding.text.startswith("engine cuda: ")]
+    assert line.mark == "-"
+    assert "is the one for CPUs. Fix: pip uninstall onnxruntime, then pip install 'picker-cryoet[cuda]'" in line.text
+
+
+def test_a_gpu_engine_that_fails_is_status_5_with_its_fix(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, WITH_GPU, there={"onnxruntime", "cuda.bindings"})
+    monkeypatch.setattr(choice, "installed", lambda name: "1")
+    real = open_engine
+
+    def fake(name: str, graph: Path) -> object:
+        if name == "cuda":
+            raise EngineError(60, "cuda", "would run Conv on the CPU", "update the driver")
+        return real(name, graph, threads=1)
+
+    monkeypatch.setattr("picker_runtime.doctor.open_engine", fake)
+    [failed] = [finding for finding in examine(gemm=False) if finding.exit_status]
+    assert (failed.exit_status, failed.mark) == (5, "FAIL")
+    assert failed.text == "E60 cuda: would run Conv on the CPU. Fix: update the driver."

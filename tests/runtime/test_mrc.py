@@ -81,7 +81,7 @@ def test_rows_are_read_in_bounded_windows(tmp_path: Path, monkeypatch: pytest.Mo
     array = volume(np.float32)
     write_mrc(tmp_path / "a.mrc", array, 10)
     asked: list[int] = []
-    monkeypatch.setattr("picker_runtime.mrc.WINDOW_BYTES", 28 * 4 * 5)
+    monkeypatch.setattr("picker_runtime.file_voxels.WINDOW_BYTES", 28 * 4 * 5)
     true_preadv = os.preadv
 
     def preadv(descriptor: int, buffers: list[memoryview], offset: int) -> int:

@@ -3,7 +3,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pytest
 
-from picker_runtime.engines.base import Candidates, FakeEngine, Source
+from picker_runtime.engines.base import Candidates, FakeEngine, Source, TileTooLarge
+from picker_runtime.errors import EngineError
 from picker_runtime.geometry import Box
 from picker_runtime.tiling import Tile, plan, split
 from picker_runtime.worker import Limits, find_candidates
@@ -121,6 +122,49 @@ def test_a_mask_is_asked_for_owned_positions_only() -> None:
     engine = TopEngine([[16, 16, 10], [16, 16, 25], [16, 16, 40]], [0.5, 0.6, 0.7])
     found = find_candidates(engine, Nothing(), two_tiles(), limits=LIMITS, inside=inside)
     assert sorted(found.candidates.positions[:, 2]) == [25, 40]
+
+
+class SmallEngine(TopEngine):
+    """Has no memory for cubes as long as those of `long_tiles`, which it notices after its first tile."""
+
+    def stream(self, source: Source, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, Candidates]]:
+        for number, (tile, candidates) in enumerate(super().stream(source, tiles)):
+            if number and tile.cube.shape == long_tiles()[0].cube.shape:
+                raise TileTooLarge(tile.cube.shape)
+            yield tile, candidates
+
+
+def long_tiles() -> list[Tile]:
+    return plan((32, 32, 128), tile=(48, 48, 56), **RULES)
+
+
+def small_engine() -> SmallEngine:
+    x = np.linspace(1, 126, 20)
+    return SmallEngine(np.stack([np.full(20, 16.0), np.full(20, 16.0), x], axis=1), np.linspace(0.9, 0.2, 20), 20)
+
+
+def test_tiles_too_large_for_the_engine_are_halved_and_none_is_lost() -> None:
+    engine, count = small_engine(), len(long_tiles())
+    engine.warnings = ["memory is short"]  # type: ignore[attr-defined]
+    calls: list[tuple[int, int]] = []
+    found = find_candidates(
+        engine,
+        Nothing(),
+        long_tiles(),
+        limits=Limits(max_candidates=99, floor=0.1, voxel_size=10.0),
+        split=divider,
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    assert set(np.round(found.candidates.positions[:, 2], 3)) == set(np.round(engine.positions[:, 2], 3))
+    shape = long_tiles()[0].cube.shape
+    assert found.warnings == ("memory is short", f"no memory for cubes of {shape} voxels: their tiles were cut in two")
+    assert calls[0] == (1, count) and calls[-1] == (2 * count - 1, 2 * count - 1)
+
+
+def test_a_tile_too_large_that_cannot_be_halved_is_an_error_of_the_engine() -> None:
+    with pytest.raises(EngineError, match="E61 fake: no memory for cubes of") as caught:
+        find_candidates(small_engine(), Nothing(), long_tiles(), limits=LIMITS)
+    assert "smaller tile" in caught.value.fix
 
 
 def test_progress_counts_the_halves_too() -> None:

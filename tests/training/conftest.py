@@ -35,5 +35,5 @@ def phantoms(phantom_folder: Path) -> list[Template]:
 @pytest.fixture(scope="session")
 def stored_scene(tmp_path_factory: pytest.TempPathFactory, phantoms: list[Template]) -> StoredScene:
     path = tmp_path_factory.mktemp("pool") / "scene"
-    scenes._store(simulate(SMALL, phantoms, 1), path, np.random.default_rng(0))
-    return scenes._load(path)
+    scenes.store_scene(simulate(SMALL, phantoms, 1), path, np.random.default_rng(0))
+    return scenes.load_scene(path)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from picker_training.augmentation import Augmentation, Sample, make_sample
+from picker_training.augmentation import CLIP, Augmentation, Sample, erased, happens, make_sample, mixed
 from picker_training.datasets.scenes import StoredScene
 
 SHAPE = (40, 48, 56)
@@ -143,3 +143,96 @@ def test_ignored_balls_are_mirrored_and_turned_with_the_particles(seed: int) -> 
     sample = make_sample(Fixed(), Augmentation(turn_probability=0.5), np.random.default_rng(seed))
     assert np.array_equal(sample.ignored[:, :3], sample.positions)
     assert (sample.ignored[:, 3] == 3.0).all()
+
+
+def blank(edge: int = 20, *, seed: int = 0, known: bool = True) -> Sample:
+    rng = np.random.default_rng(seed)
+    places = rng.uniform(-2.0, edge + 1.0, (30, 3)).astype(np.float32)
+    unknown = np.zeros((edge,) * 3, np.bool_)
+    unknown[seed % edge] = True
+    return Sample(
+        cube=rng.normal(size=(edge,) * 3).astype(np.float32),
+        positions=places,
+        class_ids=rng.integers(0, 3, 30),
+        ignored=np.hstack([places[:2], np.full((2, 1), 3.0, np.float32)]),
+        unknown=None if known else unknown,
+    )
+
+
+def test_what_never_happens_leaves_the_generator_as_it_was() -> None:
+    rng = np.random.default_rng(0)
+    assert not happens(0.0, rng)
+    assert float(rng.random()) == float(np.random.default_rng(0).random())
+    assert all(happens(1.0, rng) for _ in range(5))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_erased_box_keeps_its_values_and_none_of_its_particles(seed: int) -> None:
+    before = blank(seed=seed)
+    after = erased(before, np.random.default_rng(seed))
+    changed = np.argwhere(after.cube != before.cube)
+    low, high = changed.min(axis=0), changed.max(axis=0)
+    box = tuple(slice(a, b + 1) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+    assert np.array_equal(np.sort(after.cube[box], axis=None), np.sort(before.cube[box], axis=None))
+    assert len(changed) > 0.8 * after.cube[box].size
+    assert np.all(high - low + 1 <= 6)  # 0.3 of 20 voxels
+    inside = np.all((before.positions > low - 0.5) & (before.positions < high + 0.5), axis=1)
+    assert np.array_equal(after.positions, before.positions[~inside])
+    assert np.array_equal(after.class_ids, before.class_ids[~inside])
+    assert np.array_equal(before.cube, blank(seed=seed).cube)
+
+
+def test_some_particles_are_erased() -> None:
+    left = [len(erased(blank(seed=s), np.random.default_rng(s)).positions) for s in range(30)]
+    assert min(left) < 30
+    assert max(left) == 30
+
+
+def test_a_mixed_sample_holds_both_and_noise_of_the_same_strength() -> None:
+    one, other = blank(seed=1, known=False), blank(seed=2)
+    made = mixed(one, other, np.random.default_rng(0))
+    assert np.array_equal(made.positions, np.vstack([one.positions, other.positions]))
+    assert np.array_equal(made.class_ids, np.concatenate([one.class_ids, other.class_ids]))
+    assert np.array_equal(made.ignored, np.vstack([one.ignored, other.ignored]))
+    assert made.cube.std() == pytest.approx(1.0, abs=0.02)
+    parts, residual, *_ = np.linalg.lstsq(np.stack([one.cube.ravel(), other.cube.ravel()], 1), made.cube.ravel())
+    assert float(np.hypot(*parts)) == pytest.approx(1.0, abs=1e-4)
+    assert 0.4 <= parts[0] / parts.sum() <= 0.6
+    assert float(residual[0]) < 1e-6
+    assert made.unknown is not None
+    assert made.unknown[1].all() and made.unknown.sum() == 400
+    both = mixed(one, blank(seed=3, known=False), np.random.default_rng(0)).unknown
+    assert both is not None
+    assert both[1].all() and both[3].all() and both.sum() == 800
+    assert mixed(other, other, np.random.default_rng(0)).unknown is None
+
+
+def test_a_mixed_sample_is_clipped() -> None:
+    bright = replace(blank(), cube=np.full((20,) * 3, CLIP, np.float32))
+    assert float(mixed(bright, bright, np.random.default_rng(0)).cube.max()) == CLIP
+
+
+def test_crops_can_be_cut_around_particles_of_all_classes_alike() -> None:
+    """One class has a single particle in a corner: half of the crops are cut around it."""
+    positions = np.vstack([np.full((1, 3), 4.0), np.random.default_rng(0).uniform(24, 38, (40, 3))])
+    rare = replace(scene(0), positions=positions, class_ids=np.array([1] + [0] * 40, np.int32))
+    seen = {0.0: 0, 1.0: 0}
+    for probability in seen:
+        augmentation = replace(PLAIN, crop=16, halo=2, balanced_probability=probability)
+        for seed in range(60):
+            sample = make_sample(rare, augmentation, np.random.default_rng(seed))
+            inside = np.all((sample.positions >= 0) & (sample.positions <= 15), axis=1)
+            seen[probability] += int((sample.class_ids[inside] == 1).any())
+    assert seen[0.0] < 8
+    assert 20 <= seen[1.0] <= 40
+
+
+def test_erasing_happens_as_often_as_asked_for() -> None:
+    marked = scene()
+    for probability, wanted in ((0.0, 0), (1.0, 8)):
+        augmentation = replace(PLAIN, erase_probability=probability)
+        pairs = [
+            (make_sample(marked, a, np.random.default_rng(seed)).cube for a in (PLAIN, augmentation))
+            for seed in range(8)
+        ]
+        assert sum(not np.array_equal(one, other) for one, other in pairs) == wanted

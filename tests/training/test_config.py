@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from picker_runtime.card import NAME
 from picker_runtime.errors import UsageError
+from picker_training.augmentation import Augmentation
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig, dump_config, load_config
-from picker_training.detectors.point import ALIGNMENT
+from picker_training.detectors.options import PointOptions
+from picker_training.detectors.point import PointDetector
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]))
 NAMES = st.from_regex(NAME, fullmatch=True).filter(str.isascii)
@@ -23,12 +25,20 @@ CONFIGS = st.builds(
     workers=WHOLE,
     model=st.builds(
         ModelSection, name=NAMES, classes=st.lists(NAMES, min_size=1, unique=True).map(tuple),
-        voxel_size_angstrom=POSITIVE, widths=st.tuples(WHOLE, WHOLE, WHOLE), blocks=st.tuples(WHOLE, WHOLE, WHOLE),
+        voxel_size_angstrom=POSITIVE,
+    ),
+    point=st.builds(
+        PointOptions, widths=st.tuples(WHOLE, WHOLE, WHOLE), blocks=st.tuples(WHOLE, WHOLE, WHOLE),
+        objectness=st.sampled_from(["own", "classes"]), class_window=st.sampled_from([1, 3, 5]),
+        assignment=st.sampled_from(["gaussian", "own_cell"]), objectness_loss=st.sampled_from(["focal", "varifocal"]),
+        class_weight=POSITIVE, label_smoothing=st.floats(0.0, 0.9), deep_supervision=SHARE, sphere_weight=SHARE,
     ),
     data=st.builds(
         DataSection, scenes=WHOLE, strangers=st.lists(TEXT).map(tuple), crop=st.sampled_from([32, 96]),
         halo=st.integers(0, 15), snr=st.tuples(POSITIVE, POSITIVE).map(sorted).map(tuple),
-        turn_probability=SHARE, int8_probability=SHARE,
+        turn_probability=SHARE, int8_probability=SHARE, balanced_probability=SHARE, warp_probability=SHARE,
+        spin_degree=st.floats(0.0, 180.0), tilt_degree=st.floats(0.5, 15.0), scale=st.floats(0.0, 0.2),
+        erase_probability=SHARE, mix_probability=SHARE,
     ),
     optimiser=st.builds(
         OptimiserSection, steps=WHOLE, batch=WHOLE, learning_rate=REAL, warmup=st.integers(), weight_decay=REAL,
@@ -86,7 +96,18 @@ def test_a_whole_number_may_stand_for_a_real_one(tmp_path: Path) -> None:
         ("[data]\nsnr = [0.2, 0.1]", ["data.snr is [0.2, 0.1]"]),
         ("[data]\nscenes = 0", ["data.scenes is 0"]),
         ("[data]\nturn_probability = 2.0", ["data.turn_probability is 2.0", "0 to 1"]),
-        ("[model]\nwidths = [8, 8]", ["model.widths are [8, 8]", "three numbers"]),
+        ("[data]\nmix_probability = -0.1", ["data.mix_probability is -0.1", "0 to 1"]),
+        ("[data]\nwarp_probability = 0.5", ["data.warp_probability is 0.5", "spin_degree, tilt_degree or scale"]),
+        ("[data]\nwarp_probability = 0.5\ntilt_degree = 16.0", ["data.tilt_degree is 16.0", "0 to 15"]),
+        ("[data]\nspin_degree = 200.0", ["data.spin_degree is 200.0", "0 to 180"]),
+        ("[data]\nscale = 0.3", ["data.scale is 0.3", "0 to 0.2"]),
+        ("[point]\nwidths = [8, 8]", ["point.widths are [8, 8]", "three numbers"]),
+        ('[point]\nassignment = "best"', ["point.assignment is 'best'", "gaussian, own_cell, aligned"]),
+        ('[point]\nassignment = "aligned"', ["point.objectness_loss is 'focal'", "'varifocal' with 'aligned'"]),
+        ('[point]\nobjectness = "none"', ["point.objectness is 'none'", "own, classes"]),
+        ("[point]\nclass_window = 2", ["point.class_window is 2", "odd"]),
+        ("[point]\nlabel_smoothing = 1.0", ["point.label_smoothing is 1.0"]),
+        ("[point]\nsphere_weight = -1.0", ["point.sphere_weight is -1.0", "0 or more"]),
         ('[model]\nname = "My Model"', ["model.name 'My Model'", "lower-case"]),
         ("[model]\nclasses = []", ["model.classes are []"]),
         ('[model]\nclasses = ["a", "a"]', ["model.classes are ['a', 'a']"]),
@@ -112,9 +133,9 @@ def test_a_file_that_is_absent_or_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_crops_suit_the_network() -> None:
-    assert DataSection(crop=ALIGNMENT, halo=0).crop == ALIGNMENT
+    assert DataSection(crop=PointDetector.alignment, halo=0).crop == PointDetector.alignment
     with pytest.raises(ValueError, match="multiple"):
-        DataSection(crop=ALIGNMENT // 2, halo=0)
+        DataSection(crop=PointDetector.alignment // 2, halo=0)
 
 
 def test_every_key_is_written_out() -> None:
@@ -122,3 +143,11 @@ def test_every_key_is_written_out() -> None:
     for section in (ModelSection, DataSection, OptimiserSection):
         for entry in dataclasses.fields(section):
             assert f"\n{entry.name} = " in text
+
+
+def test_samples_vary_as_configured() -> None:
+    data = DataSection(crop=64, snr=(0.1, 0.2), warp_probability=0.5, tilt_degree=3.0, mix_probability=0.25)
+    augmentation = data.augmentation()
+    for entry in dataclasses.fields(augmentation):
+        assert getattr(augmentation, entry.name) == getattr(data, entry.name, True)
+    assert DataSection().augmentation() == Augmentation()

@@ -10,12 +10,14 @@ from training.phantoms import CLASSES, SMALL
 from picker_runtime.formats import read_named_picks
 from picker_training import cli, training_data
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig, dump_config, load_config
+from picker_training.detectors.options import PointOptions
 from picker_training.simulator.scene import simulate
 from picker_training.simulator.templates import Template
 
 CONFIG = TrainingConfig(
     workers=0,
-    model=ModelSection(name="tiny", classes=CLASSES, widths=(8, 8, 8), blocks=(0, 0, 0)),
+    model=ModelSection(name="tiny", classes=CLASSES),
+    point=PointOptions(widths=(8, 8, 8), blocks=(0, 0, 0)),
     data=DataSection(crop=24, halo=4),
     optimiser=OptimiserSection(steps=2, batch=2, warmup=1, checkpoint_every=2, validate_every=2),
 )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 from training.phantoms import OneScene
 
@@ -8,9 +10,16 @@ from picker_training.loading import Batch, batches
 AUGMENTATION = Augmentation(crop=24, halo=4)
 
 
-def stream(stored_scene: StoredScene, *, first: int = 0, seed: int = 0, workers: int = 0) -> list[Batch]:
+def stream(
+    stored_scene: StoredScene,
+    augmentation: Augmentation = AUGMENTATION,
+    *,
+    first: int = 0,
+    seed: int = 0,
+    workers: int = 0,
+) -> list[Batch]:
     pool = OneScene(stored_scene, seed=seed)
-    return list(batches(pool, AUGMENTATION, batch=2, first_step=first, steps=4, workers=workers))  # type: ignore[arg-type]
+    return list(batches(pool, augmentation, batch=2, first_step=first, steps=4, workers=workers))  # type: ignore[arg-type]
 
 
 def assert_equal(one: list[Batch], other: list[Batch]) -> None:
@@ -42,3 +51,16 @@ def test_the_seed_counts(stored_scene: StoredScene) -> None:
 
 def test_a_worker_makes_the_same_samples(stored_scene: StoredScene) -> None:
     assert_equal(stream(stored_scene, workers=1), stream(stored_scene))
+
+
+def test_mixed_samples_hold_the_particles_of_two(stored_scene: StoredScene) -> None:
+    everything = replace(
+        AUGMENTATION, mix_probability=1.0, warp_probability=0.5, spin_degree=90.0, erase_probability=0.5,
+        balanced_probability=0.5,
+    )  # fmt: skip
+    plain, mixed = stream(stored_scene), stream(stored_scene, replace(AUGMENTATION, mix_probability=1.0))
+    for one, other in zip(plain, mixed, strict=True):
+        for few, more in zip(one.positions, other.positions, strict=True):
+            assert torch.equal(more[: len(few)], few)
+    assert sum(len(p) for b in mixed for p in b.positions) > 1.3 * sum(len(p) for b in plain for p in b.positions)
+    assert_equal(stream(stored_scene, everything, first=2), stream(stored_scene, everything)[2:])

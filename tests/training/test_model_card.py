@@ -14,20 +14,23 @@ from picker_runtime.errors import EngineError, ModelError
 from picker_runtime.geometry import Triple
 from picker_runtime.tiling import Tile, plan
 from picker_training.config import ModelSection, TrainingConfig
-from picker_training.detectors.point import ALIGNMENT
+from picker_training.detectors.options import PointOptions
+from picker_training.detectors.point import PointDetector
 from picker_training.device import choose_device
 from picker_training.model_card import (
-    architecture,
     decoded,
     diameters_voxels,
     draft_card,
     load_network,
     tile_for,
 )
+from picker_training.networks import build_network
 from picker_training.torch_engine import TorchEngine
-from picker_training.trainer import build_network
 
-CONFIG = TrainingConfig(model=ModelSection(name="tiny", classes=CLASSES, voxel_size_angstrom=8.0, widths=(8, 8, 8)))
+CONFIG = TrainingConfig(
+    model=ModelSection(name="tiny", classes=CLASSES, voxel_size_angstrom=8.0), point=PointOptions(widths=(8, 8, 8))
+)
+ALIGNMENT = PointDetector.alignment
 DIAMETERS = {"3gl1": 64.04, "3h84": 80.0, "1u6g": 96.0}
 
 
@@ -51,7 +54,7 @@ def test_diameters_are_in_voxels_of_the_model_s_grid(card: ModelCard) -> None:
 @pytest.mark.parametrize("halo", [8, 16, 24, 32])
 def test_tiles_suit_the_commonest_tomogram(halo: int) -> None:
     """Six cover it, and no six smaller by one step of the alignment would."""
-    tile = tile_for(halo)
+    tile = tile_for(halo, ALIGNMENT)
     shapes = [cube.cube.shape for cube in planned(tile, halo)]
     assert len(shapes) == 6
     assert all(edge % ALIGNMENT == 0 for edge in tile)
@@ -83,11 +86,12 @@ def test_the_network_runs_as_an_engine(card: ModelCard) -> None:
 
 def test_a_bundle_without_weights_has_no_network(golden_model: Path, card: ModelCard) -> None:
     bundle = Bundle.open(golden_model)
-    described = replace(bundle.card, training={"architecture": architecture(CONFIG)})
-    for one in (bundle, replace(bundle, card=described)):
-        with pytest.raises(ModelError, match=r"no weights\.safetensors") as caught:
-            load_network(one)
-        assert caught.value.code == 51
+    with pytest.raises(ModelError, match="does not describe a network") as undescribed:
+        load_network(bundle)
+    described = replace(bundle.card, training={"architecture": build_network(CONFIG).facts()})
+    with pytest.raises(ModelError, match=r"no weights\.safetensors") as empty:
+        load_network(replace(bundle, card=described))
+    assert undescribed.value.code == empty.value.code == 51
 
 
 def test_the_device_is_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 import csv
 import functools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +14,20 @@ from training.phantoms import CLASSES, SMALL, write_phantoms
 from picker_runtime.errors import UsageError
 from picker_training import cli, training_data
 from picker_training import run as training_run
+from picker_training.choice import Choice
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig, dump_config, load_config
 from picker_training.datasets import scenes
-from picker_training.run import Score, prepare_run, validation_score
+from picker_training.detectors.options import PointOptions
+from picker_training.detectors.point import PointDetector
+from picker_training.networks import build_network
+from picker_training.run import Score, load_average, prepare_run, validation_score
 from picker_training.simulator.templates import Template, load_templates
-from picker_training.trainer import build_network
 from picker_training.training_data import open_data
 
 CONFIG = TrainingConfig(
     workers=0,
-    model=ModelSection(name="tiny", classes=CLASSES, widths=(8, 8, 8), blocks=(0, 0, 0)),
+    model=ModelSection(name="tiny", classes=CLASSES),
+    point=PointOptions(widths=(8, 8, 8), blocks=(0, 0, 0)),
     data=DataSection(scenes=2, strangers=("3qm1",), crop=24, halo=4, snr=(1.0, 4.0)),
     optimiser=OptimiserSection(steps=3, batch=2, warmup=1, checkpoint_every=2, validate_every=2),
 )
@@ -66,6 +71,7 @@ def test_fit_leaves_a_complete_run(fit: Callable[..., int], tmp_path: Path, caps
     assert out == ""
     assert "step 3/3  loss " in err
     assert "step 2: localisation F1 " in err
+    assert re.search(r"^step 3/3  loss .* steps/s  0 s left  F1 0\.\d{3} class F1 0\.\d{3}$", err, re.MULTILINE)
     assert load_config(run / "config.toml") == CONFIG
     assert set(json.loads((run / "classes.json").read_text())) == set(CLASSES)
     assert [row["step"] for row in rows(run / "log.csv")] == ["3"]
@@ -89,7 +95,7 @@ def test_another_network_is_another_run(
     fit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepare_run(tmp_path / "run", CONFIG)
-    other = replace(CONFIG, model=replace(CONFIG.model, widths=(16, 16, 16)))
+    other = replace(CONFIG, point=replace(CONFIG.point, widths=(16, 16, 16)))
     (tmp_path / "other.toml").write_text(dump_config(other))
     assert fit("--config", str(tmp_path / "other.toml")) == 2
     assert capsys.readouterr().err.startswith("picker: E83 ")
@@ -128,6 +134,54 @@ def test_print_config_prints_what_can_be_read_back(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_configuration_is_printed_edited_and_kept_beside_the_run(
+    fit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited = tmp_path / "tiny.toml"
+    assert fit("--config", str(edited), "--print-config") == 0
+    edited.write_text(capsys.readouterr().out.replace("average = 0.998", "average = 0.5"))
+    assert fit("--config", str(edited), "--minutes", "0") == 0
+    assert load_config(tmp_path / "run/config.toml") == replace(
+        CONFIG, optimiser=replace(CONFIG.optimiser, average=0.5)
+    )
+
+
+def test_an_unknown_key_is_an_error_and_no_run_is_begun(
+    fit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(dump_config(CONFIG).replace("average = ", "averages = "))
+    assert fit("--config", str(wrong)) == 2
+    line = f"picker: E83 {wrong}: unknown key optimiser.averages. Fix: did you mean 'average'."
+    assert capsys.readouterr().err.splitlines() == [line]
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_best_average_is_kept_and_taken(
+    fit: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    f1_at = {2: 0.6, 3: 0.9, 4: 0.8}
+    monkeypatch.setattr(
+        training_run, "validation_score",
+        lambda network, config, diameters, volume, step: Score(step=step, f1=f1_at[step], class_f1=0.1, centre_error=1),
+    )  # fmt: skip
+    run, config = tmp_path / "run", replace(CONFIG, optimiser=replace(CONFIG.optimiser, steps=3))
+    averages = {}
+    for steps in ("3", "4"):
+        assert fit("--config", str(tmp_path / "tiny.toml"), "--steps", steps) == 0
+        averages[int(steps)] = load_average(run, config, torch.device("cpu"), Choice.LAST)
+    assert {step for _, step in averages.values()} == {3, 4}
+    for choice in (Choice.BEST, None):
+        best, step = load_average(run, config, torch.device("cpu"), choice)
+        assert step == 3
+        assert torch.equal(best.head.weight, averages[3][0].head.weight)  # type: ignore[union-attr, arg-type]
+        assert not torch.equal(best.head.weight, averages[4][0].head.weight)  # type: ignore[union-attr, arg-type]
+    (run / "best.pt").unlink()
+    assert load_average(run, config, torch.device("cpu"))[1] == 4
+    with pytest.raises(UsageError, match="no validated checkpoint"):
+        load_average(run, config, torch.device("cpu"), Choice.BEST)
+
+
 def test_the_pool_holds_classes_and_strangers(tmp_path: Path, templates: Path) -> None:
     pool = open_data(tmp_path, CONFIG, templates, torch.device("cpu")).pool
     assert (pool.size, pool.seed) == (2, 1)
@@ -148,7 +202,7 @@ def test_validation_scores_a_network_by_the_runtime_s_own_detection(tmp_path: Pa
 def test_a_run_that_begins_with_a_model_says_so(
     fit: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_run, "load_network", lambda bundle: build_network(CONFIG))
+    monkeypatch.setattr(training_run, "load_network", lambda bundle: PointDetector(12, CONFIG.point))
     assert fit("--config", str(tmp_path / "tiny.toml"), "--from", "shrec12") == 0
     origin = json.loads((tmp_path / "run/begun_with.json").read_text())
     assert (origin["model"], origin["training"]["crop"]) == ("shrec12", 96)

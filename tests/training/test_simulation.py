@@ -117,9 +117,10 @@ def test_faithful_scenes_have_all_of_the_layout(
             assert occupancy[tuple(np.round(position).astype(int))] == number
     assert cli.run(["fidelity", str(folder), "-o", str(tmp_path / "report")]) == 0
     report = capsys.readouterr().out
-    assert "| fiducials | 2 | 7 to 14 (2021) |" in report
+    assert "| figure | model_0 (tiny2021) | published 2019" in report
+    assert "| fiducials | 2 |  |  | 7 to 14 |" in report
     assert "4d8q and 5mrc exist as maps of 10 A only" in report
-    assert sorted(path.suffix for path in (tmp_path / "report").iterdir()) == [".md", ".svg", ".svg"]
+    assert sorted(path.suffix for path in (tmp_path / "report").iterdir()) == [".md", ".png", ".png"]
 
 
 def test_fast_is_for_faithful_presets_only(templates: Path, tmp_path: Path) -> None:

@@ -9,18 +9,22 @@ import torch
 from torch import Tensor
 from training.phantoms import CLASSES, OneScene
 
-from picker_runtime.errors import UsageError
+from picker_runtime.errors import EngineError, UsageError
 from picker_training.checkpoint import load_checkpoint
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig
 from picker_training.datasets.scenes import ScenePool, StoredScene
+from picker_training.detectors.base import Detector
+from picker_training.detectors.options import PointOptions
 from picker_training.detectors.point import PointDetector
-from picker_training.trainer import Progress, Trainer, build_network, learning_rate
+from picker_training.networks import build_network
+from picker_training.trainer import Progress, Trainer, learning_rate
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(
     seed=1,
     workers=0,
-    model=ModelSection(classes=CLASSES, widths=(8, 8, 8), blocks=(0, 0, 0)),
+    model=ModelSection(classes=CLASSES),
+    point=PointOptions(widths=(8, 8, 8), blocks=(0, 0, 0)),
     data=DataSection(scenes=1, strangers=(), crop=24, halo=4, snr=(1.0, 4.0)),
     optimiser=OptimiserSection(steps=4, batch=2, warmup=2, checkpoint_every=2, validate_every=4),
 )
@@ -56,7 +60,8 @@ def test_a_run_reports_validates_and_saves(stored_scene: StoredScene, tmp_path: 
     assert {p.steps for p in progress} == {4}
     for p in progress:
         assert math.isfinite(p.total)
-        assert p.total == pytest.approx(p.objectness + 2.0 * p.classes + 0.5 * p.offset, rel=1e-5)
+        weighed = p.parts["objectness"] + 2.0 * p.parts["classes"] + 0.5 * p.parts["offset"]
+        assert p.total == pytest.approx(weighed, rel=1e-5)
     assert validated == [4]
     assert saved_step(tmp_path) == 4
 
@@ -79,9 +84,11 @@ def test_a_run_that_was_killed_ends_as_if_it_never_had_been(stored_scene: Stored
         assert torch.equal(mine, theirs)
 
 
-def test_a_finished_run_has_nothing_left_to_do(stored_scene: StoredScene, tmp_path: Path) -> None:
+def test_a_finished_run_has_nothing_left_to_do_but_a_validation_that_may_have_been_missed(
+    stored_scene: StoredScene, tmp_path: Path
+) -> None:
     run(trainer(stored_scene, tmp_path))
-    assert run(trainer(stored_scene, tmp_path)) == (True, [], [])
+    assert run(trainer(stored_scene, tmp_path)) == (True, [], [4])
 
 
 def test_a_run_stops_when_its_time_is_over_and_goes_on_later(stored_scene: StoredScene, tmp_path: Path) -> None:
@@ -98,7 +105,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_its_checkpoint(
 ) -> None:
     one = trainer(stored_scene, tmp_path, validate_every=2)
 
-    def poison(network: PointDetector, step: int) -> None:
+    def poison(network: Detector, step: int) -> None:
         one.network.head.weight.data.fill_(math.nan)
 
     with pytest.raises(UsageError, match="not finite at step 2") as caught:
@@ -108,6 +115,54 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_its_checkpoint(
     assert checkpoint is not None
     assert checkpoint.step == 2
     assert all(torch.isfinite(value).all() for value in checkpoint.weights.values())
+
+
+def test_a_gradient_that_is_not_finite_spoils_no_checkpoint(
+    stored_scene: StoredScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of the step is finite; without a look at the gradient its weights would be saved, NaN."""
+    one = trainer(stored_scene, tmp_path, checkpoint_every=1, validate_every=100)
+    weights = next(one.network.parameters())
+    weights.register_hook(lambda gradient: gradient * (math.nan if one.step == 2 else 1.0))
+    with pytest.raises(UsageError, match="gradient is not finite at step 2"):
+        run(one)
+    assert saved_step(tmp_path) == 2
+    assert all(torch.isfinite(value).all() for value in state(trainer(stored_scene, tmp_path)))
+
+
+def test_too_little_gpu_memory_is_told_with_what_helps(
+    stored_scene: StoredScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trainer(stored_scene, tmp_path)
+
+    def full(*_arguments: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(type(one.network), "forward", full)
+    with pytest.raises(
+        EngineError, match=r"a batch of 2 cubes of 24 voxels\. Fix: a smaller optimiser\.batch"
+    ) as caught:
+        run(one)
+    assert caught.value.code == 61
+
+
+def test_what_a_network_draws_is_drawn_again_after_a_stop(
+    stored_scene: StoredScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network with dropout ends the same, whatever has been drawn between its steps."""
+    forward = PointDetector.forward
+
+    def noisy(self: PointDetector, cubes: Tensor) -> Any:
+        return forward(self, torch.nn.functional.dropout(cubes, 0.5, training=self.training))
+
+    monkeypatch.setattr(PointDetector, "forward", noisy)
+    whole = trainer(stored_scene, tmp_path / "whole")
+    run(whole)
+    run(trainer(stored_scene, tmp_path / "stopped"), seconds=0.0)
+    torch.rand(7)
+    resumed = trainer(stored_scene, tmp_path / "stopped")
+    run(resumed)
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(state(resumed), state(whole), strict=True))
 
 
 def test_training_lowers_the_loss(stored_scene: StoredScene, tmp_path: Path) -> None:
@@ -154,7 +209,7 @@ def test_the_seed_fixes_the_weights() -> None:
 def test_a_run_begins_with_given_weights_unless_it_has_a_checkpoint(stored_scene: StoredScene, tmp_path: Path) -> None:
     other = build_network(replace(CONFIG, seed=99))
     one = trainer(stored_scene, tmp_path)
-    one.begin_with(other)
+    one.begin_with(other, CLASSES)
     for mine, average, theirs in zip(
         state(one)[: len(other.state_dict())],
         one.average.state_dict().values(),
@@ -164,12 +219,12 @@ def test_a_run_begins_with_given_weights_unless_it_has_a_checkpoint(stored_scene
         assert torch.equal(mine, theirs) and torch.equal(average, theirs)
     run(one)
     again = trainer(stored_scene, tmp_path)
-    again.begin_with(other)
+    again.begin_with(other, CLASSES)
     run(again)  # its last step was done: nothing is trained, the checkpoint is read
     assert all(torch.equal(a, b) for a, b in zip(state(again), state(one), strict=True))
 
 
 def test_weights_of_another_size_are_refused(stored_scene: StoredScene, tmp_path: Path) -> None:
-    wider = build_network(replace(CONFIG, model=replace(CONFIG.model, widths=(16, 8, 8))))
+    wider = build_network(replace(CONFIG, point=replace(CONFIG.point, widths=(16, 8, 8))))
     with pytest.raises(UsageError, match="E83"):
-        trainer(stored_scene, tmp_path).begin_with(wider)
+        trainer(stored_scene, tmp_path).begin_with(wider, CLASSES)

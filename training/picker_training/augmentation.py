@@ -1,10 +1,19 @@
 """Augmentation: how one crop of a tomogram becomes a training sample."""
 
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+CLIP = 5.0
+"""Normalised voxel values are clipped to plus and minus this."""
+
+ERASED = (0.1, 0.3)
+"""Range of an erased box's edges, in parts of the crop's."""
+
+MIXED = (0.4, 0.6)
+"""Range of the part of a mixed sample that comes from its first one: both stay visible."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,17 +23,22 @@ class Sample:
     cube: `(d, h, w) float32`, normalised voxels. positions: `(p, 3) float32, zyx, voxels of the cube`.
     class_ids: `(p,) int64`.
     ignored: `(m, 4) float32, z y x and radius, voxels of the cube`, balls in which nothing is learnt.
+    unknown: `(d, h, w) bool`, voxels in which nothing is learnt; None for none.
     """
 
     cube: NDArray[np.float32]
     positions: NDArray[np.float32]
     class_ids: NDArray[np.int64]
     ignored: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    unknown: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What varies from sample to sample; probabilities in 0..1, `snr` is log-uniform in its range."""
+    """What varies from sample to sample; probabilities in 0..1, `snr` is log-uniform in its range.
+
+    The rest is documented where it is configured, in `DataSection`.
+    """
 
     crop: int = 96
     halo: int = 8
@@ -32,6 +46,18 @@ class Augmentation:
     turn_probability: float = 0.15
     int8_probability: float = 0.15
     mirror: bool = True
+    balanced_probability: float = 0.0
+    warp_probability: float = 0.0
+    spin_degree: float = 0.0
+    tilt_degree: float = 0.0
+    scale: float = 0.0
+    erase_probability: float = 0.0
+    mix_probability: float = 0.0
+
+
+def happens(probability: float, rng: np.random.Generator) -> bool:
+    """Draw whether something happens; what never does leaves the generator as it was."""
+    return probability > 0 and float(rng.random()) < probability
 
 
 class SampleSource(Protocol):
@@ -43,8 +69,9 @@ class SampleSource(Protocol):
 
 
 def make_sample(source: SampleSource, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
-    """Cut a crop, mirror it along each axis by chance and turn it now and then."""
-    return _turned(source.cut(augmentation, rng), augmentation, rng)
+    """Cut a crop, mirror it along each axis by chance and turn it now and then; perhaps erase a part."""
+    sample = _turned(source.cut(augmentation, rng), augmentation, rng)
+    return erased(sample, rng) if happens(augmentation.erase_probability, rng) else sample
 
 
 def within_crop(positions: NDArray[np.floating], crop: int) -> NDArray[np.bool_]:
@@ -55,20 +82,49 @@ def within_crop(positions: NDArray[np.floating], crop: int) -> NDArray[np.bool_]
 
 def _turned(sample: Sample, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
     """Mirror along each axis by chance; turn by 90 degrees about z now and then (the missing wedge turns along)."""
-    cube, points = sample.cube, np.vstack([sample.positions, sample.ignored[:, :3]])
-    last = cube.shape[0] - 1
+    unknown = [] if sample.unknown is None else [sample.unknown]
+    volumes: list[NDArray[Any]] = [sample.cube, *unknown]
+    points = np.vstack([sample.positions, sample.ignored[:, :3]])
+    last = sample.cube.shape[0] - 1
     flips = rng.random(3) < 0.5
     for axis in range(3):
         if augmentation.mirror and flips[axis]:
-            cube = np.flip(cube, axis)
+            volumes = [np.flip(volume, axis) for volume in volumes]
             points = np.where(np.arange(3) == axis, last - points, points)
     if rng.random() < augmentation.turn_probability:
-        cube = cube.transpose(0, 2, 1)
+        volumes = [volume.transpose(0, 2, 1) for volume in volumes]
         points = points[:, [0, 2, 1]]
     positions, centres = np.split(points.astype(np.float32), [len(sample.positions)])
     return replace(
         sample,
-        cube=np.ascontiguousarray(cube),
+        cube=np.ascontiguousarray(volumes[0]),
         positions=positions,
         ignored=np.hstack([centres, sample.ignored[:, 3:]]),
+        unknown=np.ascontiguousarray(volumes[1]) if unknown else None,
+    )
+
+
+def erased(sample: Sample, rng: np.random.Generator) -> Sample:
+    """Shuffle the voxels of a box, `ERASED` of the crop's edges long; particles centred in it are gone."""
+    shape = np.array(sample.cube.shape)
+    size = np.maximum(np.rint(shape * rng.uniform(*ERASED, 3)).astype(int), 1)
+    start = rng.integers(0, shape - size + 1)
+    box = tuple(slice(a, a + n) for a, n in zip(start.tolist(), size.tolist(), strict=True))
+    cube = sample.cube.copy()
+    cube[box] = rng.permutation(cube[box].reshape(-1)).reshape(cube[box].shape)
+    gone = np.all((sample.positions > start - 0.5) & (sample.positions < start + size - 0.5), axis=1)
+    return replace(sample, cube=cube, positions=sample.positions[~gone], class_ids=sample.class_ids[~gone])
+
+
+def mixed(one: Sample, other: Sample, rng: np.random.Generator) -> Sample:
+    """Add two samples in like parts, scaled so that noise keeps its variance; both's particles are told."""
+    part = np.float32(rng.uniform(*MIXED))
+    cube = (part * one.cube + (1 - part) * other.cube) / np.hypot(part, 1 - part)
+    masks = [sample.unknown for sample in (one, other) if sample.unknown is not None]
+    return Sample(
+        cube=np.clip(cube, -CLIP, CLIP).astype(np.float32),
+        positions=np.vstack([one.positions, other.positions]),
+        class_ids=np.concatenate([one.class_ids, other.class_ids]),
+        ignored=np.vstack([one.ignored, other.ignored]),
+        unknown=np.logical_or.reduce(masks) if masks else None,
     )

@@ -26,7 +26,7 @@ SWEEPS = 4
 def candidates_of(
     engine: Engine, card: ModelCard, scene: AnnotatedVolume, *, halo: int | None = None, tile: Triple | None = None
 ) -> Detections:
-    """Return the rounded candidates of a scene, as the runtime finds them."""
+    """Return the rounded candidates of a scene, as the runtime finds them, where its particles are known."""
     tomogram = Tomogram.from_array(scene.volume, scene.voxel_size)
     grid: dict[str, Any] = {
         "halo": card.halo if halo is None else halo,
@@ -41,7 +41,8 @@ def candidates_of(
         limits=Limits.of(card),
         split=partial(tiling.split, **grid),
     )
-    return found.candidates.rounded().by_score()
+    candidates = found.candidates.rounded().by_score()
+    return candidates.select(scene.judges(candidates.positions))
 
 
 def picks_of(candidates: Detections, card: ModelCard, voxel_size: float, thresholds: NDArray[np.float64]) -> Detections:

@@ -10,21 +10,33 @@ from typing import Any, get_type_hints
 
 from picker_runtime.card import NAME
 from picker_runtime.errors import UsageError
+from picker_training.augmentation import Augmentation
+from picker_training.detectors.options import PaperOptions, PointOptions, UNetOptions
+from picker_training.picks_section import PicksSection
 from picker_training.simulator.presets import SHREC2020_CLASSES
 
-CROP_STEP = 8
-"""Crops are cubes that the network takes: their edges are multiples of its deepest stride."""
+CROP_STEPS = {"point": 8, "unet": 8, "paper": 16}
+"""Crops are cubes that a detector's network takes: their edges are multiples of its deepest stride."""
+
+DETECTORS = tuple(CROP_STEPS)
+"""Each has a section of its own with what can be chosen of its network."""
+
+CROP_STEP = min(CROP_STEPS.values())
+
+OPTIMISERS = ("adamw", "adam")
+
+MOST_WARPED = {"spin_degree": 180.0, "tilt_degree": 15.0, "scale": 0.2}
+"""A crop tilted or scaled further would show particles, or a missing wedge, that no tomogram has."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSection:
-    """The network: particle classes, stage widths and residual blocks at strides 2, 4 and 8."""
+    """What the model finds, on which grid, and with which detector."""
 
     name: str = "shrec12"
     classes: tuple[str, ...] = SHREC2020_CLASSES
     voxel_size_angstrom: float = 10.0
-    widths: tuple[int, ...] = (32, 64, 96)
-    blocks: tuple[int, ...] = (0, 2, 2)
+    detector: str = "point"
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.classes):
@@ -32,14 +44,19 @@ class ModelSection:
         distinct = len(set(self.classes)) == len(self.classes) > 0
         _check(distinct, f"classes are {list(self.classes)}, expected at least one, no doubles")
         _check(self.voxel_size_angstrom > 0, f"voxel_size_angstrom is {self.voxel_size_angstrom}, expected more than 0")
-        for key, numbers, least in (("widths", self.widths, 1), ("blocks", self.blocks, 0)):
-            good = len(numbers) == 3 and min(numbers) >= least
-            _check(good, f"{key} are {list(numbers)}, expected three numbers from {least}, for strides 2, 4 and 8")
+        _check(self.detector in DETECTORS, f"detector is {self.detector!r}, expected one of {', '.join(DETECTORS)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSection:
-    """Simulated scenes: how many, their seed, the unlabelled maps mixed in, and how samples are cut from them."""
+    """Simulated scenes: how many, the unlabelled maps mixed in, and how samples are cut from them.
+
+    turn_probability: of a turn by 90 degrees about z. int8_probability: of storage as bytes, of scenes.
+    balanced_probability: of a crop of a scene around a particle of a class drawn evenly; else it lies anywhere.
+    warp_probability: of a scene's signal turned about z by up to spin_degree, tilted about y and x by up to tilt_degree
+    and scaled by up to `scale` either way.
+    erase_probability: of a box whose voxels are shuffled. mix_probability: of another sample added to it.
+    """
 
     scenes: int = 320
     strangers: tuple[str, ...] = ("2uv8", "4v4r", "7n4y", "8tux")
@@ -48,6 +65,13 @@ class DataSection:
     snr: tuple[float, ...] = (0.02, 0.4)
     turn_probability: float = 0.15
     int8_probability: float = 0.15
+    balanced_probability: float = 0.0
+    warp_probability: float = 0.0
+    spin_degree: float = 0.0
+    tilt_degree: float = 0.0
+    scale: float = 0.0
+    erase_probability: float = 0.0
+    mix_probability: float = 0.0
 
     def __post_init__(self) -> None:
         _check(self.scenes >= 1, f"scenes is {self.scenes}, expected 1 or more")
@@ -55,8 +79,17 @@ class DataSection:
         _check(fits, f"crop is {self.crop}, expected a multiple of {CROP_STEP} larger than two halos of {self.halo}")
         rising = len(self.snr) == 2 and 0 < self.snr[0] <= self.snr[1]
         _check(rising, f"snr is {list(self.snr)}, expected its lowest and highest value, above 0")
-        for key in ("turn_probability", "int8_probability"):
-            _check(0 <= getattr(self, key) <= 1, f"{key} is {getattr(self, key)}, expected 0 to 1")
+        most = {key: 1.0 for key in vars(self) if key.endswith("_probability")} | MOST_WARPED
+        for key, bound in most.items():
+            _check(0 <= getattr(self, key) <= bound, f"{key} is {getattr(self, key)}, expected 0 to {bound:g}")
+        warped = any(getattr(self, key) > 0 for key in MOST_WARPED)
+        if self.warp_probability > 0:
+            _check(warped, f"warp_probability is {self.warp_probability}, expected spin_degree, tilt_degree or scale")
+
+    def augmentation(self) -> Augmentation:
+        """Return how samples vary."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(Augmentation) if f.name in vars(self)}
+        return Augmentation(**own | {"snr": (self.snr[0], self.snr[1])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +113,12 @@ class AnnotatedSection:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserSection:
-    """AdamW with warm-up and cosine decay over `steps`; the exported weights are a moving average."""
+    """How a network learns in `steps`; the exported weights are a moving average, with `average` 0 the last ones.
 
+    kind: `adamw`, whose rate falls by half a cosine, or `adam`, whose rate falls once, to a tenth after two thirds.
+    """
+
+    kind: str = "adamw"
     steps: int = 6000
     batch: int = 4
     learning_rate: float = 2e-3
@@ -93,6 +130,7 @@ class OptimiserSection:
     validate_every: int = 1000
 
     def __post_init__(self) -> None:
+        _check(self.kind in OPTIMISERS, f"kind is {self.kind!r}, expected one of {', '.join(OPTIMISERS)}")
         for key in ("steps", "batch", "checkpoint_every", "validate_every"):
             _check(getattr(self, key) >= 1, f"{key} is {getattr(self, key)}, expected 1 or more")
 
@@ -104,9 +142,18 @@ class TrainingConfig:
     seed: int = 1
     workers: int = 1
     model: ModelSection = field(default_factory=ModelSection)
+    point: PointOptions = field(default_factory=PointOptions)
+    unet: UNetOptions = field(default_factory=UNetOptions)
+    paper: PaperOptions = field(default_factory=PaperOptions)
     data: DataSection = field(default_factory=DataSection)
     annotated: AnnotatedSection = field(default_factory=AnnotatedSection)
+    picks: PicksSection = field(default_factory=PicksSection)
     optimiser: OptimiserSection = field(default_factory=OptimiserSection)
+
+    def __post_init__(self) -> None:
+        step = CROP_STEPS[self.model.detector]
+        name, crop = self.model.detector, self.data.crop
+        _check(crop % step == 0, f"data.crop is {crop}, expected a multiple of {step} for the detector {name}")
 
 
 def load_config(path: Path | None) -> TrainingConfig:
@@ -141,7 +188,7 @@ def dump_config(config: TrainingConfig) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else repr(value)
 
 
 def _build(kind: Any, table: dict[str, Any], subject: str, where: str) -> Any:

@@ -3,15 +3,16 @@
 import torch
 
 from picker_runtime.errors import EngineError
+from picker_training.parallel import own_device
 
 
 def choose_device(name: str, threads: int | None = None) -> torch.device:
-    """Return the device of this name; `auto` is the GPU if there is one, else the CPU.
+    """Return the device of this name, of several GPUs that of this rank; `auto` is a GPU if there is one, else the CPU.
 
     threads: CPU threads of PyTorch; None leaves its own choice.
 
     Raises:
-        EngineError: E60 if a GPU was asked for and there is none.
+        EngineError: E60 if a GPU was asked for and there is none, or none for this rank.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -19,4 +20,4 @@ def choose_device(name: str, threads: int | None = None) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise EngineError(60, name, "PyTorch sees no GPU here", "leave --device out, or use --device cpu")
-    return torch.device(name)
+    return own_device(torch.device(name))

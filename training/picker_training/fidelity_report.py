@@ -7,9 +7,10 @@ from pathlib import Path
 from picker_runtime.atomic import check_writable_folder, write_text
 from picker_runtime.geometry import Box
 from picker_runtime.tomogram import Tomogram
+from picker_training.curves import PUBLISHED as PUBLISHED_CURVE
+from picker_training.curves import Panel, draw
 from picker_training.datasets.shrec import read_occupancy_mask, read_truth
 from picker_training.simulation import RECORD
-from picker_training.simulator.curves import draw_curves
 from picker_training.simulator.fidelity import (
     CORRELATION_STEPS,
     POWER_FREQUENCIES,
@@ -25,7 +26,7 @@ STEPS = tuple(0.25 * i for i in range(25))
 
 
 def write_report(folders: Sequence[Path], output: Path) -> Path:
-    """Write `fidelity.md`, `power.svg` and `autocorrelation.svg`; return the first.
+    """Write `fidelity.md`, `power.png` and `autocorrelation.png`; return the first.
 
     Raises:
         InputError: E46 or an error of the tomogram, if a folder lacks what is measured.
@@ -35,17 +36,18 @@ def write_report(folders: Sequence[Path], output: Path) -> Path:
     figures, power, correlation = {}, {}, {}
     for folder in folders:
         sample = read_sample(folder)
-        figures[sample.name] = measure(sample)
-        power[sample.name] = list(zip(*radial_power(sample.tomogram), strict=True))
+        figures[sample.title] = measure(sample)
+        power[sample.title] = list(zip(*radial_power(sample.tomogram), strict=True))
         for axis, letter in ((2, "x"), (1, "y")):
             values = autocorrelation(sample.tomogram, axis, STEPS)
-            correlation[f"{sample.name} along {letter}"] = list(zip(STEPS, values, strict=True))
-    power["published"] = [(k, _published(f"power at {k:.2f} cycles a voxel")) for k in POWER_FREQUENCIES]
-    correlation["published"] = [(s, _published(f"autocorrelation along x at {s} voxels")) for s in CORRELATION_STEPS]
+            correlation[f"{sample.title} along {letter}"] = list(zip(STEPS, values, strict=True))
+    power[f"{PUBLISHED_CURVE} 2021"] = [(k, _published(f"power at {k:.2f} cycles a voxel")) for k in POWER_FREQUENCIES]
+    correlation[f"{PUBLISHED_CURVE} 2021, along x"] = [
+        (s, _published(f"autocorrelation along x at {s} voxels")) for s in CORRELATION_STEPS
+    ]
     title = "power of slices over its peak"
-    write_text(output / "power.svg", draw_curves(power, title=title, x_label="cycles a voxel"))
-    drawn = draw_curves(correlation, title="autocorrelation; published: along x", x_label="voxels")
-    write_text(output / "autocorrelation.svg", drawn)
+    draw([Panel(curves=power, title=title, x_label="cycles a voxel")], output / "power.png")
+    draw([Panel(curves=correlation, title="autocorrelation", x_label="voxels")], output / "autocorrelation.png")
     write_text(output / "fidelity.md", table(figures))
     return output / "fidelity.md"
 
@@ -57,17 +59,19 @@ def read_sample(folder: Path) -> Sample:
     name = opened if any(folder.glob(f"{opened}.mrc*")) else "occupancy_mask"
     with Tomogram.open(folder / "reconstruction.mrc") as tomogram:
         voxels, voxel_size = tomogram.read(Box.whole(tomogram.shape)), tomogram.voxel_size
-    record = folder / RECORD
+    stored = folder / RECORD
+    record = json.loads(stored.read_text()) if stored.exists() else {}
     return Sample(
         name=folder.name,
+        preset=record.get("preset", ""),
         tomogram=voxels,
         occupancy=read_occupancy_mask(folder, truth, name=name),
         names=truth.names,
         positions=truth.positions,
         voxel_size=voxel_size,
-        snr=float(json.loads(record.read_text())["snr"]) if record.exists() else None,
+        snr=record.get("snr"),
     )
 
 
 def _published(name: str) -> float:
-    return float(PUBLISHED[name].split()[0])
+    return float(PUBLISHED[name]["2021"])

@@ -1,35 +1,26 @@
 """The options of `picker-training fit`, and the configuration that follows from them."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from picker_runtime.errors import UsageError
 from picker_training.evaluation.rules import Rule
 
 if TYPE_CHECKING:
     from picker_training.config import TrainingConfig
+    from picker_training.datasets.lint import Finding
+    from picker_training.picks_options import PicksOptions
 
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="The run's folder; goes on if begun.")]
 Templates = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Density maps or atomic models of the classes, to simulate scenes.")
 ]
-Shrec = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Train on tomograms in SHREC layout, DIR/model_0 ..., instead.")
-]
-Year = Annotated[int, typer.Option(help="--shrec: 2019, if its lists are `class z y x`.")]
-ZOffset = Annotated[
-    int | None, typer.Option(min=0, help="--shrec: slices of the reconstructions below the lists' z = 0; else judged.")
-]
 Validation = Annotated[
-    str | None, typer.Option(metavar="NAME", help="--shrec: judges the run; default: the last that is not held out.")
+    str | None, typer.Option(metavar="NAME", help="The tomogram that judges the run; default: the last not held out.")
 ]
-HeldOut = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="--shrec: not trained on; picked and scored at the end; repeatable."),
-]
-RuleName = Annotated[Rule, typer.Option(help="--held-out: how its picks are scored.")]
 Config = Annotated[Path | None, typer.Option(metavar="TOML", help="Configuration; default: the run's own.")]
 From = Annotated[
     str | None, typer.Option("--from", metavar="MODEL", help="Begin with a model's weights: a name or a folder.")
@@ -38,45 +29,139 @@ Steps = Annotated[int | None, typer.Option(min=1, help="Steps in all, in place o
 Minutes = Annotated[float, typer.Option(min=0, help="Stop after so long; the same call goes on.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of the network.")]
+Size = Annotated[str | None, typer.Option(metavar="n|s|m", help="Of the detector `point`; default: s, or the run's.")]
+DetectorName = Annotated[
+    str | None,
+    typer.Option("--detector", metavar="NAME", help="Begin as suits it: point, unet, paper or paper-mended."),
+]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print the configuration and stop.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShrecOptions:
+    """What the command line says of a data set in SHREC layout; each field is an option."""
+
+    shrec: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Train on tomograms in SHREC layout, DIR/model_0 ..., instead.")
+    ] = None
+    year: Annotated[int, typer.Option(help="--shrec: 2019, if its lists are `class z y x`.")] = 0
+    z_offset: Annotated[
+        int | None,
+        typer.Option(min=0, help="--shrec: slices of the reconstructions below the lists' z = 0; else judged."),
+    ] = None
+    held_out: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="--shrec: not trained on; picked and scored at the end; repeatable."),
+    ] = None
+    rule: Annotated[Rule, typer.Option(help="--held-out: how its picks are scored.")] = Rule.SHREC2020
 
 
 def resolve(
     run: Path,
     file: Path | None,
     *,
-    shrec: Path | None,
-    year: int,
-    z_offset: int | None,
+    data_set: ShrecOptions,
+    own: "PicksOptions",
     validation: str | None,
-    held_out: list[str] | None,
+    start: str | None,
     steps: int | None,
-) -> "TrainingConfig":
+    detector: str | None = None,
+    size: str | None = None,
+) -> "tuple[TrainingConfig, list[Finding]]":
     """Return the configuration of a run: a file, else what lies in its folder, else the defaults; options win.
 
-    The classes of a data set are those of its particle lists, unless a file or the run itself names them.
+    The classes of a data set are those of its particle lists, unless a file or the run itself names them; those of
+    one's own tomograms are those of the picks files, with what is wrong with them. After an error there the
+    configuration is not complete.
 
     Raises:
         InputError: E46 if the data set is not readable.
-        UsageError: E80 if a named tomogram is not in it; E83 if the configuration is not valid.
+        UsageError: E80 if options contradict each other, or a named tomogram is not there; E83 if the configuration is
+            not valid.
     """
-    from picker_training.config import load_config
-
+    if own.given and data_set != ShrecOptions():
+        raise UsageError(80, "--tomograms", "given with --shrec or an option of it", "choose one kind of data")
     stored = run / "config.toml"
     path = file or (stored if stored.exists() else None)
-    config = load_config(path)
-    if shrec is not None:
-        from picker_training.datasets import shrec_tomograms
-
-        section = shrec_tomograms.begin(shrec, year=year, validation=validation, held_out=tuple(held_out or ()))
-        section = replace(
-            section,
-            z_offset=-1 if z_offset is None else z_offset,
-            ignored=config.annotated.ignored,
-            background=config.annotated.background,
-        )
-        model = config.model if path else replace(config.model, classes=shrec_tomograms.class_names(section))
-        config = replace(config, annotated=section, model=model)
+    config = _begun(path, detector)
+    findings: list[Finding] = []
+    if data_set.shrec is not None:
+        config = _with_data_set(config, data_set, data_set.shrec, validation=validation, named=path is not None)
+    if own.given:
+        config, findings = _with_own(config if path or detector else None, run, own, validation=validation, start=start)
     if steps is not None:
         config = replace(config, optimiser=replace(config.optimiser, steps=steps))
+    return sized(config, size), findings
+
+
+def _begun(path: Path | None, detector: str | None) -> "TrainingConfig":
+    """Return the configuration in a file, else the one that a detector starts with, else the defaults."""
+    from picker_training.config import load_config
+    from picker_training.starting import STARTING
+
+    if detector is not None and detector not in STARTING:
+        raise UsageError(80, f"--detector {detector}", "no such detector", f"give one of {', '.join(STARTING)}")
+    if path is None:
+        return STARTING[detector or "point"]
+    config = load_config(path)
+    if detector is not None and config.model.detector != STARTING[detector].model.detector:
+        problem = f"{path} has the detector {config.model.detector}"
+        raise UsageError(80, f"--detector {detector}", problem, "leave --detector out, or give another folder with -o")
     return config
+
+
+def _with_data_set(
+    config: "TrainingConfig", options: ShrecOptions, folder: Path, *, validation: str | None, named: bool
+) -> "TrainingConfig":
+    """Return the configuration that trains on a data set in SHREC layout; `named` if it names the classes itself."""
+    from picker_training.datasets import shrec_tomograms
+
+    section = shrec_tomograms.begin(
+        folder, year=options.year, validation=validation, held_out=tuple(options.held_out or ())
+    )
+    section = replace(
+        section,
+        z_offset=-1 if options.z_offset is None else options.z_offset,
+        ignored=config.annotated.ignored,
+        background=config.annotated.background,
+    )
+    model = config.model if named else replace(config.model, classes=shrec_tomograms.class_names(section))
+    return replace(config, annotated=section, model=model)
+
+
+def _with_own(
+    config: "TrainingConfig | None", run: Path, own: "PicksOptions", *, validation: str | None, start: str | None
+) -> "tuple[TrainingConfig, list[Finding]]":
+    """Return the configuration that trains on one's own tomograms, and what lint finds there.
+
+    config: of a file or of the run itself; None for a new run without.
+    """
+    from picker_runtime.bundle import Bundle
+    from picker_training import picks_run
+    from picker_training.datasets.picks import read_annotations
+
+    card = Bundle.open(start).card if start is not None else None
+    config = config or picks_run.fresh_config(run, card)
+    section = own.section(validation=validation or "")
+    annotations = read_annotations(section)
+    findings = picks_run.judge(section, annotations, classes=own.expected_classes, card=card)
+    if any(finding.severity == "error" for finding in findings):
+        return config, findings
+    return picks_run.configure(config, section, annotations, classes=own.expected_classes, card=card), findings
+
+
+def sized(config: "TrainingConfig", size: str | None) -> "TrainingConfig":
+    """Return the configuration with the detector `point` in a size; None for the one it has.
+
+    Raises:
+        UsageError: E80 if there is no such size, or the configuration has another detector.
+    """
+    from picker_training.detectors.options import POINT_SIZES, with_size
+
+    if size is None:
+        return config
+    if size not in POINT_SIZES:
+        raise UsageError(80, f"--size {size}", "no such size", f"give one of {', '.join(POINT_SIZES)}")
+    if config.model.detector != "point":
+        raise UsageError(80, f"--size {size}", f"the detector is {config.model.detector}", "leave --size out")
+    return replace(config, point=with_size(config.point, size))

@@ -1,15 +1,16 @@
 """Loading: batches of samples, each a function of (seed, step, place in the batch) alone."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Protocol
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from picker_training.augmentation import Augmentation, Sample, SampleSource, make_sample
+from picker_training.augmentation import Augmentation, Sample, SampleSource, happens, make_sample, mixed
 
 
 class Pool(Protocol):
@@ -32,12 +33,16 @@ class Pool(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples stacked: cubes `(n, 1, d, h, w) float32`; the rest one tensor per cube, as in `Sample`."""
+    """Samples stacked: cubes `(n, 1, d, h, w) float32`; the rest one tensor per cube, as in `Sample`.
+
+    unknown: `(n, d, h, w) bool`; None if nothing is unknown in any cube.
+    """
 
     cubes: Tensor
     positions: list[Tensor]
     class_ids: list[Tensor]
     ignored: list[Tensor] = field(default_factory=list)
+    unknown: Tensor | None = None
 
 
 class SampleDataset(Dataset[Sample]):
@@ -54,6 +59,10 @@ class SampleDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng((self._pool.seed, self._first + index, 7))
+        sample = self._sample(rng)
+        return mixed(sample, self._sample(rng), rng) if happens(self._augmentation.mix_probability, rng) else sample
+
+    def _sample(self, rng: np.random.Generator) -> Sample:
         return make_sample(self._pool[int(rng.integers(self._pool.size))], self._augmentation, rng)
 
 
@@ -64,25 +73,63 @@ def collate(samples: list[Sample]) -> Batch:
         [torch.from_numpy(s.positions) for s in samples],
         [torch.from_numpy(s.class_ids) for s in samples],
         [torch.from_numpy(s.ignored) for s in samples],
+        _stacked_unknown(samples),
+    )
+
+
+def concatenated(batches: Sequence[Batch]) -> Batch:
+    """Return one batch of the samples of several."""
+    values: dict[str, Any] = {}
+    for name in (f.name for f in fields(Batch)):
+        parts = [getattr(batch, name) for batch in batches]
+        if isinstance(parts[0], list):
+            values[name] = [one for part in parts for one in part]
+        elif any(part is not None for part in parts):
+            like = next(part for part in parts if part is not None)
+            values[name] = torch.cat([torch.zeros_like(like) if part is None else part for part in parts])
+    return Batch(**values)
+
+
+def _stacked_unknown(samples: list[Sample]) -> Tensor | None:
+    if all(s.unknown is None for s in samples):
+        return None
+    return torch.from_numpy(
+        np.stack([np.zeros(s.cube.shape, np.bool_) if s.unknown is None else s.unknown for s in samples])
     )
 
 
 def batches(
-    pool: Pool, augmentation: Augmentation, *, batch: int, first_step: int, steps: int, workers: int
+    pool: Pool,
+    augmentation: Augmentation,
+    *,
+    batch: int,
+    first_step: int,
+    steps: int,
+    workers: int,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Iterator[Batch]:
-    """Yield the batches of steps `first_step .. steps - 1`."""
+    """Yield the batches of steps `first_step .. steps - 1`; of several ranks each gets its share of every batch."""
     dataset = SampleDataset(pool, augmentation, first=first_step * batch, count=(steps - first_step) * batch)
     loader = DataLoader(
         dataset,
-        batch_size=batch,
+        batch_sampler=shares(batch, steps - first_step, rank=rank, ranks=ranks),
         collate_fn=collate,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_one_thread if workers else None,
+        worker_init_fn=_begin_worker if workers else None,
     )
     yield from loader
 
 
-def _one_thread(_worker: int) -> None:
+def shares(batch: int, steps: int, *, rank: int, ranks: int) -> list[list[int]]:
+    """Return the samples of a rank in each step: consecutive parts of the batch, in the order of the ranks."""
+    first, last = batch * rank // ranks, batch * (rank + 1) // ranks
+    return [list(range(step * batch + first, step * batch + last)) for step in range(steps)]
+
+
+def _begin_worker(_worker: int) -> None:
     torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes; the run ends its workers itself
+        signal.signal(number, signal.SIG_IGN)

@@ -1,7 +1,6 @@
 """The card of a network in training: what detection needs to know before the export has measured the rest."""
 
 import colorsys
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -13,14 +12,12 @@ from picker_runtime.errors import ModelError
 from picker_runtime.geometry import Triple
 from picker_runtime.intensity import RECIPE
 from picker_training.config import TrainingConfig
+from picker_training.detectors.base import Detector
 from picker_training.detectors.decode import DecodedDetector
-from picker_training.detectors.point import ALIGNMENT, OUTPUT_STRIDE, PointConfig, PointDetector
+from picker_training.detectors.registry import DETECTORS, rebuild
 
 MAX_CANDIDATES = 2048
 CANDIDATE_FLOOR = 0.05
-NMS_FRACTION = 0.5
-"""Two picks closer than half the mean of their diameters are one particle: its mask could not hold both centres."""
-
 DRAFT_THRESHOLD = 0.25
 DRAFT_HALO = 16
 WHOLE_DEPTH = 200
@@ -33,6 +30,7 @@ WEIGHTS = "weights.safetensors"
 def draft_card(config: TrainingConfig, diameters_angstrom: dict[str, float]) -> ModelCard:
     """Return a card with untuned thresholds and halo, good enough to validate with; it names no files."""
     names = config.model.classes
+    detector, _ = DETECTORS[config.model.detector]
     return ModelCard(
         name=config.model.name,
         version="0",
@@ -48,52 +46,50 @@ def draft_card(config: TrainingConfig, diameters_angstrom: dict[str, float]) -> 
         ),
         voxel_size_angstrom=config.model.voxel_size_angstrom,
         polarity="dark",
-        output_stride=OUTPUT_STRIDE,
-        alignment=ALIGNMENT,
+        output_stride=detector.output_stride,
+        alignment=detector.alignment,
         halo=DRAFT_HALO,
         halo_curve={},
-        tile=tile_for(DRAFT_HALO),
+        tile=tile_for(DRAFT_HALO, detector.alignment),
         max_candidates=MAX_CANDIDATES,
         candidate_floor=CANDIDATE_FLOOR,
-        nms_fraction=NMS_FRACTION,
+        nms_fraction=detector.nms_fraction,
         statistics=RECIPE,
         files={},
     )
 
 
-def tile_for(halo: int) -> Triple:
+def tile_for(halo: int, alignment: int) -> Triple:
     """Return the bounds of a cube's edges for a halo, in voxels, multiples of the alignment."""
-    return WHOLE_DEPTH + 2 * ALIGNMENT, _edge(3, halo), _edge(2, halo)
+    across, along = (_edge(WHOLE_WIDTH, tiles, halo, alignment) for tiles in (3, 2))
+    return _edge(WHOLE_DEPTH, 1, halo, alignment), across, along
 
 
-def _edge(tiles: int, halo: int) -> int:
-    """Return the edge of cubes, so many of which cover `WHOLE_WIDTH` with halos between them and margins outside."""
-    covered = WHOLE_WIDTH + 2 * ALIGNMENT + 2 * (tiles - 1) * halo
-    return -(-covered // (tiles * ALIGNMENT)) * ALIGNMENT
+def _edge(whole: int, tiles: int, halo: int, alignment: int) -> int:
+    """Return the edge of cubes, so many of which cover an axis with halos between them and margins outside."""
+    covered = whole + 2 * alignment + 2 * (tiles - 1) * halo
+    return -(-covered // (tiles * alignment)) * alignment
 
 
-def architecture(config: TrainingConfig) -> dict[str, Any]:
-    """Return what the card says of the network, enough to build it again."""
-    return {"detector": "point", "widths": list(config.model.widths), "blocks": list(config.model.blocks)}
-
-
-def load_network(bundle: Bundle) -> PointDetector:
+def load_network(bundle: Bundle) -> Detector:
     """Return the network of a bundle with its weights as they were trained, BatchNorm not folded.
 
     Raises:
         ModelError: E51 if the card does not describe its network or comes without weights.
     """
-    facts = bundle.card.training.get("architecture")
-    if not isinstance(facts, dict) or facts.get("detector") != "point" or WEIGHTS not in bundle.card.files:
-        problem = f"no {WEIGHTS}, or no architecture `point` on its card"
-        raise ModelError(51, bundle.folder.name, problem, "use a bundle that picker-export wrote")
-    config = PointConfig(classes=len(bundle.card.classes), widths=tuple(facts["widths"]), blocks=tuple(facts["blocks"]))
-    network = PointDetector(config)
+    facts = bundle.card.training.get("architecture", {})
+    try:
+        network = rebuild(facts, len(bundle.card.classes))
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"its card does not describe a network that picker knows ({error})"
+        raise ModelError(51, bundle.folder.name, problem, "use a bundle that picker-export wrote") from error
+    if WEIGHTS not in bundle.card.files:
+        raise ModelError(51, bundle.folder.name, f"no {WEIGHTS}", "use a bundle that picker-export wrote")
     network.load_state_dict(load_file(bundle.folder / WEIGHTS))
     return network.eval()
 
 
-def decoded(network: PointDetector, card: ModelCard) -> DecodedDetector:
+def decoded(network: Detector, card: ModelCard) -> DecodedDetector:
     """Return the network with the decoding that its card describes."""
     return DecodedDetector(network, diameters_voxels(card), card.max_candidates).eval()
 

@@ -2,15 +2,17 @@
 
 RUN/config.toml      the resolved configuration      RUN/scenes/        the simulated pool
 RUN/classes.json     diameter of each class, in A    RUN/checkpoint.pt  the state to go on from
-RUN/log.csv          one row per reported step       RUN/validation.csv one row per validation
+RUN/log.csv          one row per reported step       RUN/best.pt        the weights that validated best
+RUN/validation.csv   one row per validation          RUN/curves.png     both as curves
+RUN/tensorboard/     both as events                  RUN/lock           held by the process that trains
 RUN/begun_with.json  the model whose weights it began with, if it did
 """
 
-import csv
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,30 +22,24 @@ from picker_runtime.atomic import write_text
 from picker_runtime.bundle import Bundle
 from picker_runtime.errors import UsageError
 from picker_training.calibration import candidates_of, picks_of
-from picker_training.checkpoint import load_checkpoint
+from picker_training.checkpoint import Best, load_best, load_checkpoint, save_best
+from picker_training.choice import Choice
 from picker_training.config import TrainingConfig, dump_config, load_config
 from picker_training.datasets.annotated import AnnotatedVolume
 from picker_training.datasets.truth import Truth
-from picker_training.detectors.point import PointDetector
+from picker_training.detectors.base import Detector
 from picker_training.evaluation import distance
-from picker_training.model_card import decoded, draft_card, load_network
+from picker_training.model_card import decoded, diameters_voxels, draft_card, load_network
+from picker_training.networks import build_network
+from picker_training.parallel import current
+from picker_training.run_lock import locked
+from picker_training.run_log import REPORT_EVERY, Note, RunLog
+from picker_training.run_log import Score as Score
 from picker_training.torch_engine import TorchEngine
-from picker_training.trainer import Progress, Trainer, build_network
-from picker_training.training_data import open_data
+from picker_training.trainer import Progress, Trainer
+from picker_training.training_data import TrainingData, open_data
 
-CONFIG, CLASSES, LOG, VALIDATION = "config.toml", "classes.json", "log.csv", "validation.csv"
-BEGUN_WITH = "begun_with.json"
-REPORT_EVERY = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """Localisation F1, mean class F1 and centre error (voxels) of the moving average on the validation volume."""
-
-    step: int
-    f1: float
-    class_f1: float
-    centre_error: float
+CONFIG, CLASSES, BEGUN_WITH = "config.toml", "classes.json", "begun_with.json"
 
 
 def prepare_run(folder: Path, config: TrainingConfig) -> None:
@@ -70,18 +66,22 @@ def read_diameters(folder: Path) -> dict[str, float]:
     return diameters
 
 
-def load_average(run: Path, config: TrainingConfig, device: torch.device) -> tuple[PointDetector, int]:
-    """Return the moving average of a run's weights and the step it was taken at.
+def load_average(
+    run: Path, config: TrainingConfig, device: torch.device, choice: Choice | None = None
+) -> tuple[Detector, int]:
+    """Return a moving average of a run's weights and the step it was taken at: by default the best, if there is one.
 
     Raises:
-        UsageError: E83 if the run has no checkpoint.
+        UsageError: E83 if the run has no such checkpoint.
     """
-    checkpoint = load_checkpoint(run, device)
-    if checkpoint is None:
-        raise UsageError(83, str(run), "no checkpoint in it", "train first: picker-training fit")
+    best = load_best(run, device) if choice != Choice.LAST else None
+    found = best or (load_checkpoint(run, device) if choice != Choice.BEST else None)
+    if found is None:
+        problem = "no validated checkpoint in it" if choice == Choice.BEST else "no checkpoint in it"
+        raise UsageError(83, str(run), problem, "train first: picker-training fit")
     network = build_network(config).to(device)
-    network.load_state_dict(checkpoint.average)
-    return network.eval(), checkpoint.step
+    network.load_state_dict(found.average)
+    return network.eval(), found.step
 
 
 def fit(
@@ -94,37 +94,79 @@ def fit(
     seconds: float = math.inf,
     report: Callable[[Progress], None] = lambda progress: None,
     report_score: Callable[[Score], None] = lambda score: None,
+    note: Note = lambda line: None,
 ) -> bool:
     """Start a run or go on with it, for at most so many seconds; tell whether its last step is done.
 
     templates: of the classes; None for a run on annotated tomograms.
     start: name or folder of a bundle whose weights a new run begins with; a run that has a checkpoint goes on from it.
+    Of several ranks the first alone writes, validates and reports.
     """
+    ranks = current()
     bundle = Bundle.open(start) if start is not None else None
-    prepare_run(folder, config)
-    data = open_data(folder, config, templates, device)
-    write_text(folder / CLASSES, json.dumps(data.diameters_angstrom, indent=2) + "\n")
-    trainer = Trainer(config, data.pool, folder, device)
-    if bundle is not None:
-        trainer.begin_with(load_network(bundle))
-        origin = {"model": bundle.card.name, "version": bundle.card.version, "training": bundle.card.training}
-        write_text(folder / BEGUN_WITH, json.dumps(origin, indent=2) + "\n")
+    with locked(folder) if ranks.first else nullcontext():
+        if ranks.first:
+            prepare_run(folder, config)
+        ranks.wait()
+        data = open_data(folder, config, templates, device)
+        trainer = Trainer(config, data.pool, folder, device, ranks)
+        trainer.network.prepare(diameters_voxels(draft_card(config, data.diameters_angstrom)))
+        if bundle is not None:
+            trainer.begin_with(load_network(bundle), bundle.card.class_names)
+        if not ranks.first:
+            return trainer.run(lambda progress: None, lambda network, step: None, seconds=seconds)
+        write_text(folder / CLASSES, json.dumps(data.diameters_angstrom, indent=2) + "\n")
+        if bundle is not None:
+            _note_origin(folder, bundle)
+        return _run_logged(trainer, data, note, report, report_score, seconds)
 
-    def log(progress: Progress) -> None:
+
+def _note_origin(folder: Path, bundle: Bundle) -> None:
+    origin = {"model": bundle.card.name, "version": bundle.card.version, "training": bundle.card.training}
+    write_text(folder / BEGUN_WITH, json.dumps(origin, indent=2) + "\n")
+
+
+def _run_logged(
+    trainer: Trainer,
+    data: TrainingData,
+    note: Note,
+    report: Callable[[Progress], None],
+    report_score: Callable[[Score], None],
+    seconds: float,
+) -> bool:
+    """Train with a log and validations, and keep the best average."""
+    folder, config = trainer.folder, trainer.config
+    log = RunLog(folder, trainer.step, note)
+    last = log.last_score()
+
+    def add_progress(progress: Progress) -> None:
         if progress.step % REPORT_EVERY == 0 or progress.step == progress.steps:
-            _append(folder / LOG, asdict(progress))
-            report(progress)
+            log.add_progress(progress)
+            report(progress if last is None else replace(progress, f1=last.f1, class_f1=last.class_f1))
 
-    def validate(network: PointDetector, step: int) -> None:
-        score = validation_score(network, config, data.diameters_angstrom, data.validation, step)
-        _append(folder / VALIDATION, asdict(score))
-        report_score(score)
+    def validate(network: Detector, step: int) -> None:
+        nonlocal last
+        if last is not None and last.step == step:
+            return  # done before the run was stopped
+        last = validation_score(network, config, data.diameters_angstrom, data.validation, step)
+        _keep_best(folder, network, last)
+        log.add_score(last)
+        report_score(last)
 
-    return trainer.run(log, validate, seconds=seconds)
+    try:
+        return trainer.run(add_progress, validate, seconds=seconds)
+    finally:
+        log.close()
+
+
+def _keep_best(folder: Path, network: Detector, score: Score) -> None:
+    before = load_best(folder, torch.device("cpu"))
+    if before is None or before.step >= score.step or score.objective > before.objective:
+        save_best(folder, Best(step=score.step, average=network.state_dict(), objective=score.objective))
 
 
 def validation_score(
-    network: PointDetector, config: TrainingConfig, diameters: dict[str, float], volume: AnnotatedVolume, step: int
+    network: Detector, config: TrainingConfig, diameters: dict[str, float], volume: AnnotatedVolume, step: int
 ) -> Score:
     """Detect in the validation volume with the runtime's own code and score by the `distance` rule."""
     card = draft_card(config, diameters)
@@ -146,12 +188,3 @@ def validation_score(
         class_f1=result.mean_class_f1 or 0.0,
         centre_error=math.nan if result.centre_error is None else result.centre_error,
     )
-
-
-def _append(path: Path, row: dict[str, float]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})

@@ -69,7 +69,7 @@ def write_scenes(
     chosen = find_preset(preset)
     numbers = choose_seeds(chosen, seeds, count)
     if isinstance(chosen, ShrecParameters):
-        yield from _write_faithful(chosen, templates, folder, numbers, snrs or (None,), device, fast, report)
+        yield from _write_faithful(preset, templates, folder, numbers, snrs or (None,), device, fast, report)
         return
     if fast:
         raise UsageError(80, "--fast", f"{preset} has no slower way", "leave --fast out")
@@ -85,7 +85,7 @@ def write_scenes(
 
 
 def _write_faithful(
-    parameters: ShrecParameters,
+    preset: str,
     templates: Path,
     folder: Path,
     seeds: Sequence[int],
@@ -94,6 +94,7 @@ def _write_faithful(
     fast: bool,
     report: Callable[[str], None],
 ) -> Iterator[Path]:
+    parameters = FAITHFUL_PRESETS[preset]
     target = choose_device(device)
     classes = load_templates(templates, parameters.classes)
     sharp = load_templates(templates, parameters.classes, target_blur_angstrom=parameters.blur_angstrom)
@@ -102,11 +103,11 @@ def _write_faithful(
         scene = simulate_shrec(parameters, classes, sharp, seed, device=target, fast=fast, report=report)
         for snr in snrs:
             path = folder / (f"model_{seed}" if snr is None else f"model_{seed}_snr{snr:g}")
-            write_faithful_scene(path, scene, snr)
+            write_faithful_scene(path, scene, preset, snr)
             yield path
 
 
-def write_faithful_scene(folder: Path, scene: ShrecScene, snr: float | None = None) -> None:
+def write_faithful_scene(folder: Path, scene: ShrecScene, preset: str, snr: float | None = None) -> None:
     """Write a faithful scene with all volumes of the SHREC layout, the open occupancy and its record."""
     occupancy = scene.population.occupancy
     numbers = np.array([0, *(scene.parameters.class_numbers[name] for name in scene.names)], np.int16)
@@ -114,7 +115,7 @@ def write_faithful_scene(folder: Path, scene: ShrecScene, snr: float | None = No
     tomogram = scene.tomogram(snr)
     angles = zxz_angles(scene.population.inside)
     check_writable_folder(folder)
-    write_text(folder / RECORD, json.dumps(describe(scene, tomogram), indent=1) + "\n")
+    write_text(folder / RECORD, json.dumps({"preset": preset, **describe(scene, tomogram)}, indent=1) + "\n")
     write_truth(
         folder,
         Truth(names=scene.names, positions=scene.positions),

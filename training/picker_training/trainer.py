@@ -1,139 +1,160 @@
 """The trainer: one readable loop from batches to a checkpoint, resumable at any step."""
 
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from picker_runtime.errors import UsageError
-from picker_training.augmentation import Augmentation
+from picker_runtime.errors import EngineError, UsageError
 from picker_training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from picker_training.config import TrainingConfig
-from picker_training.detectors.assignment import assign
-from picker_training.detectors.loss import Loss, point_loss
-from picker_training.detectors.point import PointConfig, PointDetector
+from picker_training.detectors.base import Detector, Loss
+from picker_training.detectors.transfer import take_over
 from picker_training.loading import Batch, Pool, batches
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What the trainer reports after a step: losses as plain numbers, seconds since the run was (re)started."""
-
-    step: int
-    steps: int
-    total: float
-    objectness: float
-    classes: float
-    offset: float
-    seconds: float
-
+from picker_training.networks import build_network
+from picker_training.optimisation import build_optimiser, learning_rate
+from picker_training.parallel import Ranks, check_batch
+from picker_training.progress import Pace
+from picker_training.progress import Progress as Progress
+from picker_training.stopping import HeldSignals, held_signals
 
 Report = Callable[[Progress], None]
-Validate = Callable[[PointDetector, int], None]
-
-
-def build_network(config: TrainingConfig) -> PointDetector:
-    """Return an untrained network of the configuration's size, its weights fixed by the seed."""
-    torch.manual_seed(config.seed)
-    widths, blocks = config.model.widths, config.model.blocks
-    return PointDetector(
-        PointConfig(
-            classes=len(config.model.classes),
-            widths=(widths[0], widths[1], widths[2]),
-            blocks=(blocks[0], blocks[1], blocks[2]),
-        )
-    )
-
-
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Return the rate of a step: linear warm-up, then half a cosine down to 1 % of the peak."""
-    optimiser = config.optimiser
-    if step < optimiser.warmup:
-        return optimiser.learning_rate * (step + 1) / optimiser.warmup
-    done = (step - optimiser.warmup) / max(optimiser.steps - optimiser.warmup, 1)
-    return optimiser.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0))))
+Validate = Callable[[Detector, int], None]
 
 
 class Trainer:
-    """Trains one network in a run folder; `run` goes on from the folder's checkpoint if there is one."""
+    """Trains one network in a run folder, going on from the folder's checkpoint if there is one.
 
-    def __init__(self, config: TrainingConfig, pool: Pool, folder: Path, device: torch.device) -> None:
+    With several ranks each has a trainer; the first saves and validates.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, pool: Pool, folder: Path, device: torch.device, ranks: Ranks | None = None
+    ) -> None:
         self.config = config
         self.pool = pool
         self.folder = folder
         self.device = device
-        self.network = build_network(config).to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.ranks = ranks or Ranks()
+        check_batch(config.optimiser.batch, self.ranks)
+        self.network: Detector = build_network(config).to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.average = build_network(config).to(device).eval()
         self.average.load_state_dict(self.network.state_dict())
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=config.optimiser.learning_rate, weight_decay=config.optimiser.weight_decay
-        )
+        self.parallel = self.ranks.parallel(self.network)
+        self.optimiser = build_optimiser(config, self.network)
         self.step = 0
+        self._resume()
 
-    def begin_with(self, network: PointDetector) -> None:
-        """Begin with the weights of another network of the same size and classes.
+    def begin_with(self, network: Detector, classes: Sequence[str]) -> None:
+        """Begin with the weights of another network of the same shape, which knows these classes, unless already begun.
+
+        Rows of the classes that both know are taken over by name; a class that is new begins untrained.
 
         Raises:
-            UsageError: E83 if it has another size or number of classes.
+            UsageError: E83 if it has another shape.
         """
-        if network.config != self.network.config:
-            problem = f"the model to start from is {network.config}, the run's is {self.network.config}"
-            raise UsageError(83, str(self.folder), problem, "give the run the widths, blocks and classes of that model")
-        self.network.load_state_dict(network.state_dict())
-        self.average.load_state_dict(network.state_dict())
+        if network.facts() != self.network.facts():
+            problem = f"the model to start from is {network.facts()}, the run's is {self.network.facts()}"
+            raise UsageError(83, str(self.folder), problem, "give the run the detector and options of that model")
+        if self.step > 0:
+            return
+        weights = take_over(network, classes, self.network, self.config.model.classes)
+        self.network.load_state_dict(weights)
+        self.average.load_state_dict(weights)
 
     def run(self, report: Report, validate: Validate, *, seconds: float = math.inf) -> bool:
-        """Train until the last step or, at a checkpoint's pace, until the seconds are over; tell whether it is done."""
-        self._resume()
-        started = time.monotonic()
+        """Train until the last step, or until the seconds are over; tell whether it is done.
+
+        A signal ends it after the step under way, with a checkpoint. A step at which validation was due and missed,
+        because the run was stopped there, is validated first.
+
+        Raises:
+            UsageError: E84 if the loss or its gradient is not finite; the checkpoint stays that of before.
+            EngineError: E61 if the GPU's memory is too small.
+            OutputError: E70 or E71 if the checkpoint cannot be written.
+        """
+        with held_signals(patient=self.ranks.count > 1) as signals:  # `torchrun` repeats them, and kills in the end
+            try:
+                if self.step > 0:
+                    self._validate(validate, signals)
+                self._train(report, validate, signals, seconds)
+            except torch.OutOfMemoryError as error:
+                raise self._out_of_memory() from error
+        return self.step >= self.config.optimiser.steps
+
+    def _train(self, report: Report, validate: Validate, signals: HeldSignals, seconds: float) -> None:
+        settings = self.config.optimiser
+        pace = Pace()
+        for batch in self._batches(signals):
+            losses = self._train_step(batch)
+            self.step += 1
+            elapsed = pace.step()
+            report(self._progress(losses, pace, elapsed, seconds))
+            stop = self.ranks.any(signals.asked or elapsed > seconds)
+            if stop or self._due(settings.checkpoint_every) or self._due(settings.validate_every):
+                self._save()
+            if not stop or self.step == settings.steps:
+                self._validate(validate, signals)
+            if stop:
+                break
+
+    def _batches(self, signals: HeldSignals) -> Iterator[Batch]:
         settings = self.config.optimiser
         stream = batches(
-            self.pool, self._augmentation(), batch=settings.batch, first_step=self.step, steps=settings.steps,
-            workers=self.config.workers,
+            self.pool, self.config.data.augmentation(), batch=settings.batch, first_step=self.step,
+            steps=settings.steps, workers=self.config.workers, rank=self.ranks.rank, ranks=self.ranks.count,
         )  # fmt: skip
-        for batch in stream:
-            loss = self._train_step(batch)
-            self.step += 1
-            elapsed = time.monotonic() - started
-            report(self._progress(loss, elapsed))
-            over = elapsed > seconds
-            if over or self.step % settings.checkpoint_every == 0 or self.step == settings.steps:
-                self._save()
-            if self.step % settings.validate_every == 0 or self.step == settings.steps:
-                validate(self.average, self.step)
-            if over:
-                break
-        return self.step >= settings.steps
+        try:
+            yield from stream
+        except RuntimeError:
+            if not signals.asked:  # a signal to all processes ends the loader's workers, too
+                raise
 
-    def _train_step(self, batch: Batch) -> Loss:
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.config.optimiser.steps
+
+    def _validate(self, validate: Validate, signals: HeldSignals) -> None:
+        if not self._due(self.config.optimiser.validate_every):
+            return
+        if self.ranks.first:
+            with signals.released():
+                validate(self.average, self.step)
+        self.ranks.wait()
+
+    def _train_step(self, batch: Batch) -> dict[str, float]:
+        """Take one step; return the loss, named "total", and its parts, of the whole batch."""
+        torch.manual_seed(self._step_seed())
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
         cubes = batch.cubes.to(self.device).to(memory_format=torch.channels_last_3d)
-        _, _, depth, height, width = cubes.shape
-        targets = assign(
-            batch.positions, batch.class_ids, (depth, height, width),
-            halo=self.config.data.halo, ignored=batch.ignored, device=self.device,
-        )  # fmt: skip
-        self.network.train()
+        self.parallel.train()
         with self._half_precision():
-            prediction = self.network(cubes)
-        loss = point_loss(prediction, targets)
-        if not torch.isfinite(loss.total):
+            prediction = self.ranks.whole_prediction(self.parallel(cubes))
+        loss = self.network.loss(prediction, self.ranks.whole_batch(batch), halo=self.config.data.halo)
+        self.optimiser.zero_grad(set_to_none=True)
+        (loss.total * self.ranks.count).backward()  # type: ignore[no-untyped-call]  # the ranks' mean is their sum
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimiser.clip_norm)
+        losses = self._losses(loss)
+        if not math.isfinite(losses["total"] + float(norm)):
             raise UsageError(
-                84, str(self.folder), f"the loss is not finite at step {self.step}",
+                84, str(self.folder), f"the loss or its gradient is not finite at step {self.step}",
                 "resume from the last checkpoint with a lower learning_rate",
             )  # fmt: skip
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimiser.clip_norm)
         self.optimiser.step()
         self._update_average()
-        return loss
+        return losses
+
+    def _step_seed(self) -> int:
+        """Return the seed of what PyTorch draws in this step, so that a resumed run draws the same."""
+        return int(np.random.SeedSequence((self.config.seed, self.step, self.ranks.rank)).generate_state(1)[0])
+
+    def _losses(self, loss: Loss) -> dict[str, float]:
+        values = torch.stack([loss.total.detach(), *(part.detach() for part in loss.parts.values())])
+        return dict(zip(("total", *loss.parts), values.tolist(), strict=True))
 
     def _update_average(self) -> None:
         decay = min(self.config.optimiser.average, (1.0 + self.step) / (10.0 + self.step))
@@ -145,29 +166,37 @@ class Trainer:
                     mean.copy_(value)
 
     def _half_precision(self) -> AbstractContextManager[object]:
-        """Use bfloat16 where the device computes in it (GPUs; CPUs with AMX or AVX-512 BF16), else float32."""
-        if self.device.type == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported():
+        """Use bfloat16 where the device computes in it (newer GPUs; CPUs with AMX or AVX-512 BF16), else float32."""
+        if self.device.type == "cuda":
+            able = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            able = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        if able:
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
-    def _augmentation(self) -> Augmentation:
-        data = self.config.data
-        return Augmentation(
-            crop=data.crop, halo=data.halo, snr=(data.snr[0], data.snr[1]),
-            turn_probability=data.turn_probability, int8_probability=data.int8_probability,
-        )  # fmt: skip
-
-    def _progress(self, loss: Loss, seconds: float) -> Progress:
-        def number(value: Tensor) -> float:
-            return float(value.detach())
-
+    def _progress(self, losses: Mapping[str, float], pace: Pace, elapsed: float, seconds: float) -> Progress:
+        steps = self.config.optimiser.steps
         return Progress(
-            step=self.step, steps=self.config.optimiser.steps, total=number(loss.total),
-            objectness=number(loss.objectness), classes=number(loss.classes), offset=number(loss.offset),
-            seconds=seconds,
+            step=self.step,
+            steps=steps,
+            total=losses["total"],
+            parts={name: value for name, value in losses.items() if name != "total"},
+            seconds=elapsed,
+            steps_per_second=pace.steps_per_second,
+            seconds_left=min((steps - self.step) / pace.steps_per_second, max(seconds - elapsed, 0.0)),
+        )
+
+    def _out_of_memory(self) -> EngineError:
+        batch, crop = self.config.optimiser.batch, self.config.data.crop
+        return EngineError(
+            61, str(self.device), f"its memory is too small for a batch of {batch} cubes of {crop} voxels",
+            "a smaller optimiser.batch in the configuration, or more GPUs by torchrun; the run goes on where it was",
         )  # fmt: skip
 
     def _save(self) -> None:
+        if not self.ranks.first:
+            return
         checkpoint = Checkpoint(
             step=self.step, weights=self.network.state_dict(), average=self.average.state_dict(),
             optimiser=self.optimiser.state_dict(),

@@ -8,7 +8,7 @@ import torch
 from picker_runtime.errors import UsageError
 from picker_runtime.geometry import Box, Triple
 from picker_training.config import TrainingConfig
-from picker_training.datasets import shrec_tomograms
+from picker_training.datasets import picked_tomograms, shrec_tomograms
 from picker_training.datasets.annotated import AnnotatedPool, AnnotatedTomogram, AnnotatedVolume
 from picker_training.datasets.scenes import ScenePool
 from picker_training.loading import Pool
@@ -47,6 +47,8 @@ def open_data(folder: Path, config: TrainingConfig, templates: Path | None, devi
         UsageError: E80 if scenes are to be simulated and there are no templates; E84 if a class has no template.
         InputError: if an annotated tomogram cannot be used.
     """
+    if config.picks.tomograms:
+        return _picked(config)
     if config.annotated.shrec:
         return _annotated(config)
     found = load_templates(_needed(templates), config.model.classes)
@@ -65,8 +67,11 @@ def open_data(folder: Path, config: TrainingConfig, templates: Path | None, devi
 def calibration_volumes(config: TrainingConfig, templates: Path | None) -> list[AnnotatedVolume]:
     """Return volumes for thresholds and halo, seen neither in training nor in tests.
 
-    Simulated: scenes of seeds of their own. Annotated: the validation tomogram, in blocks.
+    Simulated: scenes of seeds of their own. Annotated: the validation tomogram, or the block of the only one that was
+    held back, in blocks.
     """
+    if config.picks.tomograms:
+        return _blocks(_open_picked(config)[1])
     if config.annotated.shrec:
         names = [config.annotated.validation]
         diameters = shrec_tomograms.mean_diameters(config, shrec_tomograms.mask_volumes(config, names))
@@ -89,6 +94,19 @@ def _needed(templates: Path | None) -> Path:
     if templates is None:
         raise UsageError(80, "--templates", "missing, and scenes have to be simulated", "add --templates DIR")
     return templates
+
+
+def _picked(config: TrainingConfig) -> TrainingData:
+    learnt, judge = _open_picked(config)
+    return TrainingData(
+        pool=AnnotatedPool(tomograms=tuple(learnt), seed=config.seed),
+        diameters_angstrom=_of_classes(config.picks.diameters_angstrom(), config),
+        validation=max(_blocks(judge), key=lambda block: len(block.positions)),
+    )
+
+
+def _open_picked(config: TrainingConfig) -> tuple[list[AnnotatedTomogram], AnnotatedTomogram]:
+    return picked_tomograms.open_tomograms(config.picks, config.model.classes, halo=config.data.halo)
 
 
 def _annotated(config: TrainingConfig) -> TrainingData:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from picker_runtime.geometry import Box
+from picker_runtime.file_voxels import FileVoxels
+from picker_runtime.geometry import Box, Triple
 from picker_runtime.tiling import Tile
 
 
@@ -49,6 +50,23 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class RawSource(Source, Protocol):
+    """A source whose voxels lie in a file, for engines that convert them elsewhere."""
+
+    def raw(self) -> FileVoxels:
+        """Return the voxels as the file stores them; non-finite ones count as `mean`."""
+        ...
+
+
+class TileTooLarge(Exception):  # noqa: N818  no error: the caller gives smaller tiles
+    """An engine has no memory for cubes of this shape, one at a time; what was yielded before is right."""
+
+    def __init__(self, shape: Triple) -> None:
+        super().__init__(shape)
+        self.shape = shape
+
+
 class Engine(Protocol):
     """Runs a model's graph over tiles; a context manager that holds its resources between enter and exit."""
 
@@ -61,8 +79,29 @@ class Engine(Protocol):
     ) -> None: ...
 
     def stream(self, source: Source, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, Candidates]]:
-        """Yield every tile once with its candidates, in the order given."""
+        """Yield every tile once with its candidates, in the order given.
+
+        Raises:
+            TileTooLarge: if there is no memory for the next tile.
+        """
         ...
+
+
+@runtime_checkable
+class Prefetching(Protocol):
+    """An engine that can begin to read the next tomogram while it works on this one."""
+
+    def prefetch(self, voxels: FileVoxels) -> None:
+        """Announce the tomogram after the one that is streamed next; its file may be closed meanwhile."""
+        ...
+
+
+def take_warnings(engine: Engine) -> tuple[str, ...]:
+    """Return what an engine wants users to know and has not said before; most engines have nothing to say."""
+    warnings: list[str] = getattr(engine, "warnings", [])
+    taken = tuple(warnings)
+    warnings.clear()
+    return taken
 
 
 class FakeEngine:

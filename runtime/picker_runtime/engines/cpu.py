@@ -85,7 +85,7 @@ class CpuEngine(ABC):
             problem = f"failed on {self.batch} cubes of {readable[0].shape} voxels: {_last_line(error)}"
             raise EngineError(61, self.name, problem, "try a smaller tile or batch, or another engine") from error
         rows = iter(range(len(readable)))
-        return [Candidates.empty() if cube is None else _row(outputs, next(rows)) for cube in cubes]
+        return [Candidates.empty() if cube is None else row_candidates(outputs, next(rows)) for cube in cubes]
 
     @abstractmethod
     def _open(self) -> tuple[list[str], list[str]]:
@@ -133,7 +133,7 @@ def _read_ahead(source: Source, batches: Iterator[list[Tile]]) -> Iterator[tuple
             yield current
 
 
-def _row(outputs: Arrays, row: int) -> Candidates:
+def row_candidates(outputs: Arrays, row: int) -> Candidates:
     """Return one cube's candidates, without the slots that mean nothing."""
     scores = outputs["scores"][row]
     filled = scores > 0

@@ -13,6 +13,9 @@ from picker_runtime.errors import InputError
 from picker_runtime.geometry import Triple
 
 SHOWN_CHARACTERS = 40
+UNNAMED = "particle"
+"""The class of particles whose file names none, where no model says which classes there are."""
+
 Centre = Literal["core", "python"]
 
 
@@ -23,7 +26,7 @@ class FormatContext:
     tomogram: its name, the stem of every file written for it.
     shape: z, y, x in voxels.
     voxel_size: angstrom.
-    class_names: in card order; index = class id.
+    class_names: in card order; index = class id; empty where no model says which classes there are.
     relion_centre: where RELION's coordinates start: at size / 2 (its programs) or at size / 2 - 1 (its Python tools).
     """
 

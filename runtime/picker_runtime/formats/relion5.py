@@ -14,7 +14,16 @@ from picker_runtime.atomic import write_text
 from picker_runtime.detections import Detections
 from picker_runtime.errors import InputError
 from picker_runtime.formats import star
-from picker_runtime.formats.base import Centre, Format, FormatContext, NamedPick, bad_line, parse_numbers, read_lines
+from picker_runtime.formats.base import (
+    UNNAMED,
+    Centre,
+    Format,
+    FormatContext,
+    NamedPick,
+    bad_line,
+    parse_numbers,
+    read_lines,
+)
 
 TOMOGRAM, SCORE, CLASS = "rlnTomoName", "rlnAutopickFigureOfMerit", "rlnClassNumber"
 POSITION = [f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]
@@ -68,7 +77,7 @@ def read(path: Path, context: FormatContext | None = None) -> list[NamedPick]:
     """Read the particles of a RELION 5 STAR file, whatever the order of its labels.
 
     A centre stated in the first line goes before the context's. Without scores they are 1; without class numbers the
-    context must have one class only.
+    context must have one class only. Where the context has no classes, class numbers are names.
 
     Raises:
         InputError: E44, naming the line, for a broken table, a missing label, or a class number out of range.
@@ -103,6 +112,8 @@ def _with_stated_centre(path: Path, context: FormatContext) -> FormatContext:
 
 
 def _class_name(path: Path, line: int, text: str | None, context: FormatContext) -> str:
+    if not context.class_names:
+        return UNNAMED if text is None else text
     if text is None:
         if len(context.class_names) == 1:
             return context.class_names[0]

@@ -11,6 +11,7 @@ from picker_runtime.formats import read_named_picks
 from picker_runtime.mrc import write_mrc
 from picker_training import cli
 from picker_training.baselines import picking
+from picker_training.commands.baseline import Method
 from picker_training.simulation import write_scene
 from picker_training.simulator.microscope import Microscope
 from picker_training.simulator.presets import SHREC2020_CLASSES
@@ -119,4 +120,4 @@ def test_voxels_that_are_not_finite_are_the_median(tmp_path: Path) -> None:
 
 
 def test_the_command_line_offers_every_method() -> None:
-    assert [method.value for method in cli.Method] == list(picking.METHODS)
+    assert [method.value for method in Method] == list(picking.METHODS)

@@ -98,8 +98,8 @@ def test_what_is_stored_is_signal_and_noise_of_unit_variance(phantoms: list[Temp
 
 def test_samples_of_signal_and_noise_are_of_the_same_voxels(tmp_path: Path, phantoms: list[Template]) -> None:
     scene = simulate(SMALL, phantoms, 1)
-    scenes._store(scene, tmp_path / "one", np.random.default_rng(0))
-    stored = scenes._load(tmp_path / "one")
+    scenes.store_scene(scene, tmp_path / "one", np.random.default_rng(0))
+    stored = scenes.load_scene(tmp_path / "one")
     pairs = {tuple(pair) for pair in np.asarray(stored.volumes, np.float32).reshape(2, -1).T.tolist()}
     drawn = zip(stored.sample_signal.tolist(), stored.sample_noise.tolist(), strict=True)
     assert all(pair in pairs for pair in list(drawn)[:2000])

@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from picker_training.detectors.assignment import PEAK_SIGMA_CELLS, Targets, assign, cell_centres
+from picker_training.detectors.assignment import PEAK_SIGMA_CELLS, Targets, assign
+from picker_training.detectors.base import cell_centres
 
 CPU = torch.device("cpu")
 CUBE = (16, 24, 32)
@@ -11,7 +12,7 @@ CUBE = (16, 24, 32)
 
 def targets(positions: list[list[float]], class_ids: list[int], *, halo: int = 0) -> Targets:
     places = torch.tensor(positions, dtype=torch.float32).reshape(-1, 3)
-    return assign([places], [torch.tensor(class_ids, dtype=torch.int64)], CUBE, halo=halo, device=CPU)
+    return assign([places], [torch.tensor(class_ids, dtype=torch.int64)], CUBE, halo=halo, stride=2, device=CPU)
 
 
 def own_cells(made: Targets) -> list[list[int]]:
@@ -19,7 +20,7 @@ def own_cells(made: Targets) -> list[list[int]]:
 
 
 def test_a_cell_s_centre_lies_between_its_two_voxels() -> None:
-    centres = cell_centres((2, 3, 4), CPU)
+    centres = cell_centres((2, 3, 4), 2, CPU)
     assert centres.shape == (2, 3, 4, 3)
     assert centres[1, 2, 3].tolist() == [2.5, 4.5, 6.5]
 
@@ -40,7 +41,7 @@ def test_a_particle_s_own_cell_is_the_one_it_lies_in(position: list[float], cell
 def test_offsets_decode_to_the_position() -> None:
     positions = torch.from_numpy(np.random.default_rng(0).uniform(1.0, 14.0, (1, 3)))
     made = targets(positions.tolist(), [0])
-    decoded = cell_centres((8, 12, 16), CPU) + made.offset[0].permute(1, 2, 3, 0)
+    decoded = cell_centres((8, 12, 16), 2, CPU) + made.offset[0].permute(1, 2, 3, 0)
     assert decoded.reshape(-1, 3).numpy() == pytest.approx(np.tile(positions.numpy(), (8 * 12 * 16, 1)), abs=1e-5)
 
 
@@ -58,7 +59,7 @@ def test_every_own_cell_is_exactly_one(count: int) -> None:
     rng = np.random.default_rng(2)
     positions = rng.uniform(0.0, 90.0, (count, 3))
     places, classes = torch.from_numpy(positions).float(), torch.zeros(count, dtype=torch.int64)
-    made = assign([places], [classes], (96, 96, 96), halo=0, device=CPU)
+    made = assign([places], [classes], (96, 96, 96), halo=0, stride=2, device=CPU)
     wanted = {tuple(cell) for cell in np.floor((positions + 0.5) / 2).astype(int).tolist()}
     assert {tuple(cell) for cell in own_cells(made)} == wanted
 
@@ -113,7 +114,7 @@ def test_cubes_of_a_batch_stay_apart() -> None:
         return torch.zeros(n, dtype=torch.int64)
 
     places = [torch.tensor([[8.0, 8.0, 8.0]]), torch.zeros(0, 3), torch.tensor([[2.0, 2.0, 2.0]])]
-    made = assign(places, [classes(1), classes(0), classes(1)], CUBE, halo=0, device=CPU)
+    made = assign(places, [classes(1), classes(0), classes(1)], CUBE, halo=0, stride=2, device=CPU)
     assert (made.objectness == 1.0).nonzero().tolist() == [[0, 4, 4, 4], [2, 1, 1, 1]]
 
 
@@ -121,9 +122,27 @@ def test_cells_in_an_ignored_ball_do_not_count() -> None:
     none = [torch.zeros(0, 3)] * 2
     classes = [torch.zeros(0, dtype=torch.int64)] * 2
     balls = [torch.tensor([[8.0, 10.0, 12.0, 5.0]]), torch.zeros(0, 4)]
-    made = assign(none, classes, (24, 24, 24), halo=0, ignored=balls, device=CPU)
-    centres = cell_centres((12, 12, 12), CPU)
+    made = assign(none, classes, (24, 24, 24), halo=0, ignored=balls, stride=2, device=CPU)
+    centres = cell_centres((12, 12, 12), 2, CPU)
     inside = (centres - balls[0][0, :3]).norm(dim=-1) < 5.0
     assert inside.sum() > 50
     assert torch.equal(made.counts[0], (~inside).float())
     assert made.counts[1].all()
+
+
+def test_a_particle_may_be_learnt_in_its_own_cell_alone() -> None:
+    places, classes = [torch.tensor([[8.0, 8.0, 8.0], [3.0, 20.0, 30.0]])], [torch.tensor([1, 2])]
+    made = assign(places, classes, CUBE, halo=0, stride=2, own_cell=True, device=CPU)
+    wide = assign(places, classes, CUBE, halo=0, stride=2, device=CPU)
+    assert own_cells(made) == own_cells(wide) == [[1, 10, 15], [4, 4, 4]]
+    assert float(made.objectness.sum()) == float(made.near.sum()) == 2.0
+    assert torch.equal(made.offset, wide.offset)
+
+
+def test_cells_with_unknown_voxels_do_not_count() -> None:
+    unknown = torch.zeros(1, *CUBE, dtype=torch.bool)
+    unknown[0, 5, 6, 9] = True
+    made = assign(
+        [torch.zeros(0, 3)], [torch.zeros(0, dtype=torch.int64)], CUBE, halo=0, stride=2, unknown=unknown, device=CPU
+    )
+    assert (made.counts == 0).nonzero().tolist() == [[0, 2, 3, 4]]

@@ -1,24 +1,28 @@
-from typing import cast
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from picker_training.augmentation import CLIP
 from picker_training.detectors.assignment import assign
-from picker_training.detectors.decode import CLIP, DecodedDetector, normalise, score_cells
-from picker_training.detectors.point import PointConfig, PointDetector, Prediction
+from picker_training.detectors.base import Cells
+from picker_training.detectors.decode import DecodedDetector, normalise
+from picker_training.detectors.options import PointOptions
+from picker_training.detectors.point import PointDetector
+from picker_training.detectors.prediction import Prediction
 
 DIAMETERS = torch.tensor([6.0, 12.0, 20.0])
 CELLS = (8, 10, 12)
 SLOTS = 16
 
 
-class Oracle(nn.Module):
+class Oracle(PointDetector):
     """A network that says the same whatever it sees, and keeps what it saw."""
 
-    def __init__(self, prediction: Prediction) -> None:
-        super().__init__()
+    def __init__(self, prediction: Prediction, **options: Any) -> None:
+        super().__init__(3, PointOptions(widths=(8, 8, 8), **options))
         self.prediction = prediction
         self.seen = torch.zeros(0)
 
@@ -40,8 +44,12 @@ def put(prediction: Prediction, cell: tuple[int, int, int], logit: float, class_
 
 
 def decode(prediction: Prediction) -> list[Tensor]:
-    detector = DecodedDetector(cast(PointDetector, Oracle(prediction)), DIAMETERS, SLOTS)
+    detector = DecodedDetector(Oracle(prediction), DIAMETERS, SLOTS)
     return list(detector(torch.zeros(1, 1, *(2 * n for n in CELLS)), torch.zeros(1), torch.ones(1)))
+
+
+def cells(prediction: Prediction, **options: Any) -> Cells:
+    return Oracle(prediction, **options).cells(prediction)
 
 
 def test_a_candidate_has_its_cell_s_centre_class_diameter_and_score() -> None:
@@ -73,7 +81,7 @@ def test_only_the_highest_of_27_cells_is_a_candidate() -> None:
     put(prediction, (4, 4, 4), 2.0, 0, [0.0] * 3)
     put(prediction, (5, 5, 5), 1.9, 0, [0.0] * 3)  # beside it, over a corner
     put(prediction, (4, 4, 2), 1.8, 0, [0.0] * 3)  # two cells away
-    scores, _ = score_cells(prediction)
+    scores = cells(prediction).scores
     assert scores[0, 4, 4, 4] > 0
     assert scores[0, 5, 5, 5] == 0
     assert scores[0, 4, 4, 2] > 0
@@ -82,7 +90,7 @@ def test_only_the_highest_of_27_cells_is_a_candidate() -> None:
 def test_a_peak_at_the_face_counts() -> None:
     prediction = nothing()
     put(prediction, (0, 9, 11), 2.0, 0, [0.0] * 3)
-    scores, _ = score_cells(prediction)
+    scores = cells(prediction).scores
     assert float(scores[0, 0, 9, 11]) > 0.5
 
 
@@ -93,7 +101,7 @@ def test_what_the_assignment_asks_for_decodes_to_the_particles() -> None:
     positions = torch.from_numpy(grid + rng.uniform(-0.9, 0.9, grid.shape).astype(np.float32))
     class_ids = torch.from_numpy(rng.integers(0, 3, len(grid)))
     cube = (16, 20, 24)
-    made = assign([positions], [class_ids], cube, halo=0, device=torch.device("cpu"))
+    made = assign([positions], [class_ids], cube, halo=0, stride=2, device=torch.device("cpu"))
     classes = nn.functional.one_hot(made.class_ids, 3).permute(0, 4, 1, 2, 3) * 20.0
     prediction = Prediction(torch.logit(made.objectness.clamp(1e-6, 1 - 1e-6)), classes.float(), made.offset)
     centers, _, scores, found = decode(prediction)
@@ -113,15 +121,46 @@ def test_values_are_normalised_per_cube_and_clipped() -> None:
 
 def test_the_network_sees_normalised_cubes() -> None:
     oracle = Oracle(nothing())
-    detector = DecodedDetector(cast(PointDetector, oracle), DIAMETERS, SLOTS)
+    detector = DecodedDetector(oracle, DIAMETERS, SLOTS)
     detector(torch.full((1, 1, 16, 20, 24), 7.0), torch.tensor([5.0]), torch.tensor([0.5]))
     assert float(oracle.seen.min()) == float(oracle.seen.max()) == 1.0
 
 
 def test_a_real_network_decodes_too() -> None:
     torch.manual_seed(0)
-    detector = DecodedDetector(PointDetector(PointConfig(classes=3, widths=(8, 8, 8))), DIAMETERS, SLOTS).eval()
+    detector = DecodedDetector(PointDetector(3, PointOptions(widths=(8, 8, 8))), DIAMETERS, SLOTS).eval()
     with torch.no_grad():
         centers, diameters, scores, class_ids = detector(torch.randn(2, 1, 16, 16, 24), torch.zeros(2), torch.ones(2))
     assert centers.shape == (2, SLOTS, 3)
     assert diameters.shape == scores.shape == class_ids.shape == (2, SLOTS)
+
+
+def test_the_cells_around_a_peak_can_decide_its_class_together() -> None:
+    prediction = nothing()
+    put(prediction, (4, 4, 4), 3.0, 2, [0.0] * 3)
+    for cell in [(3, 4, 4), (5, 4, 4), (4, 3, 4)]:  # three of 27 cells are as sure of another class
+        prediction.classes[(0, 1, *cell)] = 2.0
+    alone, together = cells(prediction), cells(prediction, class_window=3)
+    assert int(alone.class_ids[0, 4, 4, 4]) == 2
+    assert int(together.class_ids[0, 4, 4, 4]) == 1
+    sure, unsure, even = np.exp(2.0) / (np.exp(2.0) + 2), 1 / (np.exp(2.0) + 2), 1 / 3
+    assert float(together.scores[0, 4, 4, 4]) == pytest.approx(
+        (3 * sure + 1 * unsure + 23 * even) / 27 / (1 + np.exp(-3.0)), rel=1e-5
+    )
+
+
+def test_at_a_face_the_cells_that_are_there_decide() -> None:
+    prediction = nothing()
+    put(prediction, (0, 0, 0), 3.0, 2, [0.0] * 3)
+    sure, even = np.exp(2.0) / (np.exp(2.0) + 2), 1 / 3
+    assert float(cells(prediction, class_window=3).scores[0, 0, 0, 0]) == pytest.approx(
+        (sure + 7 * even) / 8 / (1 + np.exp(-3.0)), rel=1e-5
+    )
+
+
+def test_where_classes_stand_for_objectness_the_best_of_them_is_the_score() -> None:
+    prediction = nothing()
+    put(prediction, (4, 4, 4), 2.0, 1, [0.0] * 3)
+    found = cells(prediction, objectness="classes")
+    assert float(found.scores[0, 4, 4, 4]) == pytest.approx(1 / (1 + np.exp(-2.0)))
+    assert int(found.class_ids[0, 4, 4, 4]) == 1

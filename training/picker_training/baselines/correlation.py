@@ -15,7 +15,7 @@ LEAST_BLOCK_EDGE = 96
 HALVES_PER_EDGE = 7
 """Edge of a block over a template's half width: larger blocks waste less on halos, smaller ones stay in the cache."""
 
-VOXELS_AT_A_TIME = 4096
+VOXELS_AT_A_TIME = 1024
 VOLUMES_AT_A_TIME = 16
 PEAKS_AT_A_TIME = 256
 LEAST_VARIANCE = 1e-4

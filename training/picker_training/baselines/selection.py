@@ -26,11 +26,13 @@ class Known:
     """Candidates of a tomogram whose truth is known.
 
     positions: `(n, 3) float64, zyx, voxels`, of the particles. class_ids: `(n,) intp`, of the particles.
+    nms_fraction: how near two picks may be, see `NMS_FRACTION`.
     """
 
     candidates: Detections
     positions: NDArray[np.float64]
     class_ids: NDArray[np.intp]
+    nms_fraction: float = NMS_FRACTION
 
 
 def candidates_of(peaks: Sequence[Peaks], diameters_angstrom: Sequence[float]) -> Detections:
@@ -40,21 +42,29 @@ def candidates_of(peaks: Sequence[Peaks], diameters_angstrom: Sequence[float]) -
     )
 
 
-def pick_at(candidates: Detections, thresholds: NDArray[np.float64], voxel_size: float) -> Detections:
+def pick_at(
+    candidates: Detections, thresholds: NDArray[np.float64], voxel_size: float, *, nms_fraction: float = NMS_FRACTION
+) -> Detections:
     """Return the picks: at or above their class's threshold `(classes,)`, and overlapped by no better one."""
-    return pick(candidates, thresholds=thresholds, fraction=NMS_FRACTION, voxel_size=voxel_size)
+    return pick(candidates, thresholds=thresholds, fraction=nms_fraction, voxel_size=voxel_size)
 
 
 def choose_thresholds(
-    known: Sequence[Known], diameters_angstrom: NDArray[np.float64], voxel_size: float
+    known: Sequence[Known],
+    diameters_angstrom: NDArray[np.float64],
+    voxel_size: float,
+    *,
+    grid: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Return the score thresholds `(classes,)` with the best mean of localisation F1 and mean class F1.
 
     The objective by which the thresholds of our own detector are chosen, by the rule `distance`. One class at a time
     over a grid, a few sweeps through all of them; each trial goes through the suppression of overlaps.
+    grid: scores to choose from; None for those of the heights.
     """
-    grid = score_of(THRESHOLD_HEIGHTS)
-    thresholds = np.full(len(diameters_angstrom), score_of(np.array([START_HEIGHT]))[0])
+    start = score_of(np.array([START_HEIGHT]))[0]
+    grid = score_of(THRESHOLD_HEIGHTS) if grid is None else grid
+    thresholds = np.full(len(diameters_angstrom), start)
     for _ in range(SWEEPS):
         before = thresholds.copy()
         for c in range(len(thresholds)):
@@ -71,7 +81,7 @@ def objective(
     known: Known, thresholds: NDArray[np.float64], diameters_angstrom: NDArray[np.float64], voxel_size: float
 ) -> float:
     """Return localisation F1 plus mean class F1 over the classes that have particles, by the rule `distance`."""
-    picks = pick_at(known.candidates, thresholds, voxel_size)
+    picks = pick_at(known.candidates, thresholds, voxel_size, nms_fraction=known.nms_fraction)
     radii = diameters_angstrom[known.class_ids] / voxel_size / 2.0
     hit, right = hits(picks, known.positions, known.class_ids, radii)
     classes = len(thresholds)

@@ -1,7 +1,7 @@
 """Annotated tomograms: files whose particles are known, cut into samples for training or read for validation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +10,41 @@ from numpy.typing import NDArray
 from picker_runtime.geometry import Box
 from picker_runtime.intensity import Intensity, measure
 from picker_runtime.tomogram import Tomogram
-from picker_training.augmentation import Augmentation, Sample, within_crop
-from picker_training.detectors.decode import CLIP
+from picker_training.augmentation import CLIP, Augmentation, Sample, within_crop
 
 NEAR_PROBABILITY = 0.5
 """Share of the crops that are cut around a particle of a class drawn evenly, so that rare classes are seen."""
+
+
+CROP_TRIES = 8
+MOSTLY = 0.8
+"""A crop more of which is unknown than this is drawn again, a few times."""
+
+ANY_VOXEL_SIZE = 1.0
+"""Claimed where voxels are read for themselves, so that no header is refused for its voxel size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedVolume:
     """A volume in memory with its truth, for validation, thresholds and the halo.
 
-    volume: `(d, h, w) float32`. positions: `(n, 3) float64, zyx, voxels`. class_ids: `(n,) int32`.
+    volume: `(d, h, w) float32`, particles dark. positions: `(n, 3) float64, zyx, voxels`. class_ids: `(n,) int32`.
+    unknown: `(d, h, w) bool`, where particles are not listed; None for nowhere.
     """
 
     volume: NDArray[np.float32]
     voxel_size: float
     positions: NDArray[np.float64]
     class_ids: NDArray[np.int32]
+    unknown: NDArray[np.bool_] | None = None
+
+    def judges(self, positions: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which positions `(n, 3) zyx, voxels` lie where every particle is listed."""
+        if self.unknown is None:
+            return np.ones(len(positions), np.bool_)
+        last = np.array(self.volume.shape) - 1
+        known: NDArray[np.bool_] = ~self.unknown[tuple(np.clip(np.rint(positions).astype(np.intp), 0, last).T)]
+        return known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +55,9 @@ class AnnotatedTomogram:
     known: the part of the file in which every particle of the classes is listed or ignored.
     positions: `(n, 3) float64, zyx, voxels of the file`. class_ids: `(n,) int32`.
     ignored: `(m, 4) float64, z y x and radius, voxels of the file`, balls in which nothing is learnt.
+    distractors: `(k, 3) float64, zyx, voxels of the file`, what is to be told from particles; seen as often as a class.
+    unlabelled: a mask of the tomogram's shape, not zero where nothing is learnt; None for none.
+    invert: particles are bright in the file.
     """
 
     path: Path
@@ -47,15 +67,22 @@ class AnnotatedTomogram:
     positions: NDArray[np.float64]
     class_ids: NDArray[np.int32]
     ignored: NDArray[np.float64]
+    distractors: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
+    unlabelled: Path | None = None
+    invert: bool = False
 
     def cut(self, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
         """Cut a crop at a random place, half of the time around a particle, and normalise it."""
         crop = augmentation.crop
-        start = self._start(augmentation, rng)
-        with Tomogram.open(self.path, voxel_size=self.voxel_size) as tomogram:
+        for _ in range(CROP_TRIES):
+            start = self._start(augmentation, rng)
             z, y, x = start.tolist()
-            values = tomogram.read(Box((z, y, x), (z + crop, y + crop, x + crop)))
-        cube = np.clip((values - self.intensity.center) / self.intensity.scale, -CLIP, CLIP)
+            box = Box((z, y, x), (z + crop, y + crop, x + crop))
+            unknown = self._unknown(box, margin=augmentation.halo)
+            if unknown is None or unknown.mean() < MOSTLY:
+                break
+        scale = -self.intensity.scale if self.invert else self.intensity.scale
+        cube = np.clip((_read(self.path, box) - self.intensity.center) / scale, -CLIP, CLIP)
         positions = self.positions - start
         inside = within_crop(positions, crop)
         balls = self.ignored - np.append(start, 0.0)
@@ -66,6 +93,7 @@ class AnnotatedTomogram:
             positions=positions[inside].astype(np.float32),
             class_ids=self.class_ids[inside].astype(np.int64),
             ignored=balls[touching].astype(np.float32),
+            unknown=unknown,
         )
 
     def _start(self, augmentation: Augmentation, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -74,24 +102,45 @@ class AnnotatedTomogram:
         low = np.array(self.known.start) - halo
         high = np.maximum(np.array(self.known.stop) + halo - crop, low)
         start: NDArray[np.int64] = rng.integers(low, high + 1)
-        if len(self.class_ids) and rng.random() < NEAR_PROBABILITY:
-            wanted = rng.choice(np.unique(self.class_ids))
-            centre = self.positions[rng.choice(np.flatnonzero(self.class_ids == wanted))]
+        kinds = [self.positions[self.class_ids == kind] for kind in np.unique(self.class_ids)]
+        kinds += [self.distractors] if len(self.distractors) else []
+        if kinds and rng.random() < NEAR_PROBABILITY:
+            centre = rng.choice(kinds[rng.integers(len(kinds))])
             start = np.clip(np.rint(centre - crop * rng.uniform(0.2, 0.8, 3)).astype(np.int64), low, high)
         return start
 
     def volume(self, part: Box) -> AnnotatedVolume:
         """Read a part of the known part with the particles whose centres lie in it."""
-        with Tomogram.open(self.path, voxel_size=self.voxel_size) as tomogram:
-            values = tomogram.read(part)
+        values = _read(self.path, part)
         positions = self.positions - part.start
-        inside = np.all((positions >= -0.5) & (positions < np.array(part.shape) - 0.5), axis=1)
-        return AnnotatedVolume(
-            volume=values,
+        inside = Box.whole(part.shape).contains(positions)
+        volume = AnnotatedVolume(
+            volume=-values if self.invert else values,
             voxel_size=self.voxel_size,
             positions=positions[inside],
             class_ids=self.class_ids[inside],
+            unknown=self._unknown(part, margin=0),
         )
+        judged = volume.judges(volume.positions)
+        return replace(volume, positions=volume.positions[judged], class_ids=volume.class_ids[judged])
+
+    def _unknown(self, box: Box, *, margin: int) -> NDArray[np.bool_] | None:
+        """Tell in which voxels of a box particles are not listed; None if in all but its margin they are."""
+        core = box.grown(-margin)
+        if self.unlabelled is None and self.known.intersection(core) == core:
+            return None
+        unknown = np.ones(box.shape, np.bool_)
+        known = self.known.intersection(box)
+        where = tuple(slice(a - o, b - o) for a, b, o in zip(known.start, known.stop, box.start, strict=True))
+        unknown[where] = False
+        if self.unlabelled is not None:
+            unknown |= np.nan_to_num(_read(self.unlabelled, box)) != 0
+        return unknown
+
+
+def _read(path: Path, box: Box) -> NDArray[np.float32]:
+    with Tomogram.open(path, voxel_size=ANY_VOXEL_SIZE) as tomogram:
+        return tomogram.read(box)
 
 
 def annotate(

@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 from picker_runtime.atomic import atomic_writer
 from picker_runtime.geometry import Triple
 from picker_runtime.intensity import measure_array
-from picker_training.augmentation import Augmentation, Sample, within_crop
-from picker_training.detectors.decode import CLIP
+from picker_training.augmentation import CLIP, Augmentation, Sample, happens, within_crop
 from picker_training.simulator.presets import training_spec
 from picker_training.simulator.scene import Scene, simulate
 from picker_training.simulator.templates import Template
+from picker_training.warping import draw_warp
 
 SAMPLE_VOXELS = 65_536
+
+CENTRED = (0.2, 0.8)
+"""Range of the place of the particle that a crop is cut around, in parts of the crop's edge."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,29 +44,44 @@ class StoredScene:
         return d, h, w
 
     def cut(self, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
-        """Cut a crop at a random place, add noise and normalise it.
+        """Cut a crop at a random place, perhaps warp its signal, add noise and normalise it.
 
         It may reach `halo` voxels beyond the scene's faces, where the scene is reflected.
         """
-        crop, halo = augmentation.crop, augmentation.halo
-        start = np.array([rng.integers(-halo, max(n + halo - crop, -halo) + 1) for n in self.shape])
+        crop = augmentation.crop
+        start = self._start(augmentation, rng)
         snr = float(np.exp(rng.uniform(*np.log(augmentation.snr))))
         scale = np.float32(snr**-0.5)
         noise_flips = tuple(slice(None, None, int(rng.choice([-1, 1]))) for _ in range(3))
         shift = np.array([rng.integers(0, max(n - crop, 0) + 1) for n in self.shape])
-        cube = self.read_signal(start, crop) + scale * self.read_noise(shift, crop)[noise_flips]
+        warp = draw_warp(augmentation, rng) if happens(augmentation.warp_probability, rng) else None
+        signal = warp.cut(self.read_signal, start) if warp else self.read_signal(start, crop)
+        cube = signal + scale * self.read_noise(shift, crop)[noise_flips]
         values = self.sample_signal + scale * self.sample_noise
         if rng.random() < augmentation.int8_probability:
             step = float(values.std()) / rng.uniform(8.0, 42.0)
             cube, values = np.clip(np.round(cube / step), -128, 127), np.clip(np.round(values / step), -128, 127)
         intensity = measure_array(values)
-        positions = self.positions - start
+        positions = warp.move(self.positions - start) if warp else self.positions - start
         inside = within_crop(positions, crop)
         return Sample(
             cube=np.clip((cube - intensity.center) / intensity.scale, -CLIP, CLIP).astype(np.float32),
             positions=positions[inside].astype(np.float32),
             class_ids=self.class_ids[inside].astype(np.int64),
+            unknown=warp.outside(start, self.shape) if warp else None,
         )
+
+    def _start(self, augmentation: Augmentation, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return the first voxel of a crop: anywhere, or by chance around a particle of a class drawn evenly."""
+        crop, halo = augmentation.crop, augmentation.halo
+        low = np.full(3, -halo)
+        high = np.maximum(np.array(self.shape) + halo - crop, low)
+        start = np.array([rng.integers(a, b + 1) for a, b in zip(low, high, strict=True)])
+        if len(self.positions) and happens(augmentation.balanced_probability, rng):
+            members = self.class_ids == rng.choice(np.unique(self.class_ids))
+            centre = rng.choice(self.positions[members])
+            start = np.clip(np.rint(centre - crop * rng.uniform(*CENTRED, 3)).astype(np.int64), low, high)
+        return start
 
     def read_signal(self, start: NDArray[np.int64], crop: int) -> NDArray[np.float32]:
         """Return a cube of the signal; what lies outside the scene is reflected, as the runtime does."""
@@ -118,12 +136,12 @@ class ScenePool:
             spec = training_spec(np.random.default_rng((self.seed, number)), voxel_size=self._voxel_size)
             scene_seed = int(np.random.default_rng((self.seed, number, 1)).integers(2**62))
             scene = simulate(spec, self.templates, scene_seed, strangers=self._strangers, device=self._device)
-            _store(scene, path, np.random.default_rng((self.seed, number, 2)))
-        return _load(path)
+            store_scene(scene, path, np.random.default_rng((self.seed, number, 2)))
+        return load_scene(path)
 
 
-def _store(scene: Scene, path: Path, rng: np.random.Generator) -> None:
-    """Write the volumes, then the facts: a scene whose facts are there is complete."""
+def store_scene(scene: Scene, path: Path, rng: np.random.Generator) -> None:
+    """Write a scene as the pool keeps it: the volumes, then the facts; a scene whose facts are there is complete."""
     scale = 1.0 / scene.signal_variance**0.5  # float16 holds values near 1 best
     volumes = torch.stack([scene.signal * scale, scene.noise]).to(torch.float16).cpu().numpy()
     index = rng.integers(0, volumes[0].size, SAMPLE_VOXELS)
@@ -139,7 +157,8 @@ def _store(scene: Scene, path: Path, rng: np.random.Generator) -> None:
         )
 
 
-def _load(path: Path) -> StoredScene:
+def load_scene(path: Path) -> StoredScene:
+    """Read a scene that `store_scene` wrote; its volumes are mapped."""
     with np.load(path.with_suffix(".npz")) as facts:
         return StoredScene(
             volumes=np.load(path.with_suffix(".npy"), mmap_mode="r"),

@@ -1,49 +1,63 @@
-"""Loss of the point detector: focal objectness, cross-entropy of the class, smooth L1 of the offset."""
-
-from dataclasses import dataclass
+"""Loss of the point detector: objectness, cross-entropy of the class, smooth L1 of the offset."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from picker_training.detectors.assignment import Targets
-from picker_training.detectors.point import Prediction
+from picker_training.detectors.base import Loss
+from picker_training.detectors.options import PointOptions
+from picker_training.detectors.prediction import Prediction
 
 FOCAL_POWER = 2.0
 NEIGHBOUR_POWER = 4.0
 """Exponents of the penalty-reduced focal loss for centre points (Law and Deng, CornerNet, 2018, eq. 1)."""
 
-CLASS_WEIGHT = 2.0
+VARIFOCAL_SHARE = 0.75
+"""Weight of cells without a particle in the varifocal loss (Zhang et al., VarifocalNet, 2021, eq. 2)."""
+
 OFFSET_WEIGHT = 0.5
 
 
-@dataclass(frozen=True)
-class Loss:
-    """The parts of the loss, each a scalar tensor, and their weighted sum."""
-
-    objectness: Tensor
-    classes: Tensor
-    offset: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        """What the optimiser minimises."""
-        return self.objectness + CLASS_WEIGHT * self.classes + OFFSET_WEIGHT * self.offset
-
-
-def point_loss(prediction: Prediction, targets: Targets) -> Loss:
-    """Return the loss of a batch; objectness per particle, class and offset per weighted cell near one."""
-    own = (targets.objectness == 1.0).float() * targets.counts
-    particles = own.sum().clamp(min=1.0)
-    positive = functional.logsigmoid(prediction.objectness)
-    negative = functional.logsigmoid(-prediction.objectness)
-    probability = torch.sigmoid(prediction.objectness)
-    hit = own * (1.0 - probability) ** FOCAL_POWER * positive
-    miss = (1.0 - targets.objectness) ** NEIGHBOUR_POWER * probability**FOCAL_POWER * negative
-    objectness = -(hit + (1.0 - own) * targets.counts * miss).sum() / particles
-
+def point_loss(prediction: Prediction, targets: Targets, options: PointOptions) -> Loss:
+    """Return the loss of a head; objectness per particle, class and offset per weighted cell near one."""
     near = targets.near * targets.counts
     total = near.sum().clamp(min=1.0)
-    classes = functional.cross_entropy(prediction.classes, targets.class_ids, reduction="none")
     offset = functional.smooth_l1_loss(prediction.offset, targets.offset, reduction="none").sum(dim=1)
-    return Loss(objectness, (classes * near).sum() / total, (offset * near).sum() / total)
+    parts = {"objectness": _objectness(prediction, targets, options)}
+    if options.objectness == "own":
+        classes = functional.cross_entropy(
+            prediction.classes, targets.class_ids, reduction="none", label_smoothing=options.label_smoothing
+        )
+        parts["classes"] = (classes * near).sum() / total
+    parts["offset"] = (offset * near).sum() / total
+    weights = {"classes": options.class_weight, "offset": OFFSET_WEIGHT}
+    return Loss(parts, sum((weights.get(name, 1.0) * value for name, value in parts.items()), torch.zeros(())))
+
+
+def _objectness(prediction: Prediction, targets: Targets, options: PointOptions) -> Tensor:
+    loss = focal if options.objectness_loss == "focal" else varifocal
+    if options.objectness == "own":
+        return loss(prediction.objectness, targets.objectness, targets.near, targets.counts)
+    member = functional.one_hot(targets.class_ids, prediction.classes.shape[1]).movedim(-1, 1).float()
+    wanted, near = (part.unsqueeze(1) * member for part in (targets.objectness, targets.near))
+    return loss(prediction.classes, wanted, near, targets.counts.unsqueeze(1).expand_as(wanted))
+
+
+def focal(logits: Tensor, wanted: Tensor, near: Tensor, counts: Tensor) -> Tensor:
+    """Return the penalty-reduced focal loss per particle: a hit where exactly 1 is wanted, elsewhere a miss."""
+    own = (wanted == 1.0).float() * counts
+    probability = torch.sigmoid(logits)
+    hit = own * (1.0 - probability) ** FOCAL_POWER * functional.logsigmoid(logits)
+    miss = (1.0 - wanted) ** NEIGHBOUR_POWER * probability**FOCAL_POWER * functional.logsigmoid(-logits)
+    return -(hit + (1.0 - own) * counts * miss).sum() / own.sum().clamp(min=1.0)
+
+
+def varifocal(logits: Tensor, wanted: Tensor, near: Tensor, counts: Tensor) -> Tensor:
+    """Return the varifocal loss per wanted unit: cells near a particle learn how well they stand for it."""
+    probability = torch.sigmoid(logits)
+    quality = torch.where(near > 0, wanted, torch.zeros_like(wanted))
+    hit = quality * functional.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+    miss = VARIFOCAL_SHARE * probability**FOCAL_POWER * -functional.logsigmoid(-logits)
+    cost = torch.where(quality > 0, hit, miss) * counts
+    return cost.sum() / (quality * counts).sum().clamp(min=1.0)

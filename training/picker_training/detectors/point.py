@@ -5,91 +5,40 @@ cubes ─ space to depth ─ stage at stride 2 ─┐─────────
                                                  └ stage at stride 8 ┘
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-OUTPUT_STRIDE = 2
-ALIGNMENT = 8
-LEAK = 0.1
+from picker_training.detectors.base import Cells, Detector, Loss, cell_centres
+from picker_training.detectors.layers import Convolution, Fuse, Residual, space_to_depth
+from picker_training.detectors.options import PointOptions
+from picker_training.detectors.prediction import Prediction, class_evidence, read_head
+from picker_training.detectors.supervision import supervise
+from picker_training.loading import Batch
+
 RARE = -4.6
 """Initial objectness logit: a probability of 0.01, so that the first steps are not spent on unlearning 0.5."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class PointConfig:
-    """Width of each stage (strides 2, 4, 8), its residual blocks on the way down, and the number of classes."""
-
-    classes: int
-    widths: tuple[int, int, int] = (32, 64, 96)
-    blocks: tuple[int, int, int] = (0, 2, 2)
+SHAPE = ("objectness", "class_window", "deep_supervision", "sphere_weight")
+"""Options that, beside widths and blocks, fix the network or what it means; the others are how it learns."""
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """Raw outputs per output cell, float32.
+class PointDetector(Detector):
+    """The network: normalised cubes to a `Prediction` at stride 2."""
 
-    objectness: `(n, d, h, w)` logits.
-    classes: `(n, classes, d, h, w)` logits.
-    offset: `(n, 3, d, h, w)` zyx voxels from the cell's centre.
-    """
+    name: ClassVar[str] = "point"
+    alignment: ClassVar[int] = 8
+    output_stride: ClassVar[int] = 2
+    options: PointOptions
+    diameters_voxels: Tensor
 
-    objectness: Tensor
-    classes: Tensor
-    offset: Tensor
-
-
-class Convolution(nn.Sequential):
-    """3x3x3 convolution, BatchNorm (folded at export) and LeakyReLU."""
-
-    def __init__(self, channels: int, out: int, *, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv3d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm3d(out), nn.LeakyReLU(LEAK, inplace=True)
-        )
-
-
-class Residual(nn.Module):
-    """Two convolutions added to their input."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = Convolution(channels, channels)
-        self.second = nn.Sequential(nn.Conv3d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm3d(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `x` plus its correction."""
-        return functional.leaky_relu(x + self.second(self.first(x)), LEAK)
-
-
-class Fuse(nn.Module):
-    """Project the coarser stage to the finer one's width, double its grid (nearest) and add it."""
-
-    def __init__(self, coarse: int, fine: int) -> None:
-        super().__init__()
-        self.project = nn.Sequential(nn.Conv3d(coarse, fine, 1, bias=False), nn.BatchNorm3d(fine))
-
-    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        """Return the sum at the finer stage's resolution."""
-        up = functional.interpolate(self.project(coarse), scale_factor=2.0, mode="nearest")
-        return functional.leaky_relu(fine + up, LEAK)
-
-
-def space_to_depth(x: Tensor) -> Tensor:
-    """Turn each 2x2x2 block of voxels into 8 channels: `(n, 1, d, h, w)` to `(n, 8, d/2, h/2, w/2)`."""
-    n, _, d, h, w = x.shape
-    x = x.reshape(n, d // 2, 2, h // 2, 2, w // 2, 2)
-    return x.permute(0, 2, 4, 6, 1, 3, 5).reshape(n, 8, d // 2, h // 2, w // 2)
-
-
-class PointDetector(nn.Module):
-    """The network: normalised cubes `(n, 1, d, h, w)`, edges multiples of 8, to a `Prediction` at stride 2."""
-
-    def __init__(self, config: PointConfig) -> None:
-        super().__init__()
-        self.config = config
-        fine, middle, coarse = config.widths
-        at2, at4, at8 = config.blocks
+    def __init__(self, classes: int, options: PointOptions) -> None:
+        super().__init__(classes, options)
+        fine, middle, coarse = options.widths
+        at2, at4, at8 = options.blocks
         self.stem = Convolution(8, fine)
         self.stage2 = nn.Sequential(*(Residual(fine) for _ in range(at2)))
         self.down4 = Convolution(fine, middle, stride=2)
@@ -100,8 +49,16 @@ class PointDetector(nn.Module):
         self.refine4 = Residual(middle)
         self.fuse2 = Fuse(middle, fine)
         self.refine2 = Convolution(fine, fine)
-        self.head = nn.Conv3d(fine, 1 + config.classes + 3, 1)
-        nn.init.constant_(self.head.bias[:1], RARE)  # type: ignore[index]
+        self.head = self._head(fine)
+        self.deep_head = self._head(middle) if options.deep_supervision > 0 else None
+        self.sphere_head = nn.Conv3d(fine, 1 + classes, 1) if options.sphere_weight > 0 else None
+        self.register_buffer("diameters_voxels", torch.zeros(classes), persistent=False)
+        self._knows_enough = options.assignment != "aligned" and options.sphere_weight == 0
+
+    def prepare(self, diameters_voxels: Tensor) -> None:
+        """Hear how large the classes are, `(classes,)`: cells are aligned, and spheres drawn, by it."""
+        self.diameters_voxels = diameters_voxels.to(self.diameters_voxels)
+        self._knows_enough = True
 
     def forward(self, cubes: Tensor) -> Prediction:
         """Return the prediction of every output cell."""
@@ -109,5 +66,58 @@ class PointDetector(nn.Module):
         at4 = self.stage4(self.down4(at2))
         at8 = self.stage8(self.down8(at4))
         at4 = self.refine4(self.fuse4(at8, at4))
-        out = self.head(self.refine2(self.fuse2(at4, at2))).float()
-        return Prediction(objectness=out[:, 0], classes=out[:, 1:-3], offset=out[:, -3:])
+        at2 = self.refine2(self.fuse2(at4, at2))
+        prediction = read_head(self.head(at2), self.options)
+        if self.training and self.deep_head is not None:
+            prediction = replace(prediction, deep=read_head(self.deep_head(at4), self.options))
+        if self.training and self.sphere_head is not None:
+            prediction = replace(prediction, spheres=self.sphere_head(at2).float())
+        return prediction
+
+    def loss(self, prediction: Prediction, batch: Batch, *, halo: int) -> Loss:
+        """Return the loss of a batch; nothing is learnt in the halo.
+
+        Raises:
+            RuntimeError: if it learns by diameters that it was not told.
+        """
+        if not self._knows_enough:
+            raise RuntimeError("the detector does not know the diameters of its classes: call prepare() first")
+        return supervise(
+            prediction, batch, self.options, halo=halo, stride=self.output_stride, diameters=self.diameters_voxels
+        )
+
+    def cells(self, prediction: Prediction) -> Cells:
+        """Return the cells whose objectness no neighbour in 3x3x3 exceeds.
+
+        The score is the probability of a particle, times that of its best class where the classes do not say both.
+        """
+        objectness = torch.sigmoid(prediction.objectness)
+        neighbourhood = functional.max_pool3d(objectness.unsqueeze(1), 3, 1, 1).squeeze(1)
+        best, classes = class_evidence(prediction, self.options).max(dim=1)
+        scores = objectness * best if self.options.objectness == "own" else objectness
+        _, d, h, w = objectness.shape
+        centres = cell_centres((d, h, w), self.output_stride, objectness.device).permute(3, 0, 1, 2)
+        return Cells(
+            scores=torch.where(objectness >= neighbourhood, scores, torch.zeros_like(scores)),
+            class_ids=classes,
+            centers=prediction.offset + centres,
+        )
+
+    def class_rows(self) -> list[tuple[nn.Module, int]]:
+        """Return the heads; objectness, or the spheres' background, comes first if there is one."""
+        first = 1 if self.options.objectness == "own" else 0
+        heads = [(self.head, first), (self.deep_head, first), (self.sphere_head, 1)]
+        return [(head, row) for head, row in heads if head is not None]
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a card says of the network: widths, blocks, and what else of its shape is not the default."""
+        default = PointOptions()
+        told = ["detector", "widths", "blocks"]
+        told += [key for key in SHAPE if getattr(self.options, key) != getattr(default, key)]
+        return {key: value for key, value in super().facts().items() if key in told}
+
+    def _head(self, width: int) -> nn.Conv3d:
+        own = self.options.objectness == "own"
+        head = nn.Conv3d(width, own + self.classes + 3, 1)
+        nn.init.constant_(head.bias[: 1 if own else self.classes], RARE)  # type: ignore[index]
+        return head

@@ -1,0 +1,123 @@
+"""Engines built ahead of their first use: a bundle's graph in a precision, for one tile, into the cache or a file."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from picker_export.precision import to_half
+from picker_runtime.atomic import write_bytes
+from picker_runtime.bundle import Bundle
+from picker_runtime.engines.cache import EngineCache, PlanKey, Say
+from picker_runtime.engines.networks import announced_build, first_gpu, plan_key
+from picker_runtime.engines.tensorrt import (
+    LIBRARIES,
+    RTX,
+    TENSORRT,
+    BuildOptions,
+    check_can_build,
+    import_tensorrt,
+    read_graph,
+)
+from picker_runtime.errors import EngineError, UsageError
+from picker_runtime.geometry import Triple
+
+HALF_GRAPH = "model.fp16.onnx"
+NAMES = {"tensorrt": TENSORRT.engine, "rtx": RTX.engine}
+PRECISIONS = ("fp32", "fp16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOrder:
+    """Which engine to build.
+
+    tile: edges of the cubes, zyx voxels; None for the model's. compatible: for later versions and other GPUs too.
+
+    Raises:
+        UsageError: E80 for an unknown library or precision.
+    """
+
+    library: str
+    precision: str
+    tile: Triple | None = None
+    batch: int = 1
+    compatible: bool = False
+
+    def __post_init__(self) -> None:
+        for option, value, known in (("library", self.library, NAMES), ("precision", self.precision, PRECISIONS)):
+            if value not in known:
+                raise UsageError(80, f"--{option}", f"{value!r} is none of {', '.join(known)}", "give one of them")
+
+
+def write_engine(model: str, order: EngineOrder, output: Path | None, say: Say) -> dict[str, Any]:
+    """Build an engine into a file, or where detection looks for it, and return the facts about it.
+
+    Raises:
+        EngineError: E60 if the library is not installed or cannot build here, E62 if the graph cannot be built.
+        ModelError: E50 to E53 if the model cannot be used.
+        UsageError: E80 if the tile does not suit it, or a compatible engine has no file to go to.
+        OutputError: E70 or E71 if the file cannot be written.
+    """
+    if order.compatible and output is None:
+        raise UsageError(80, "--compatible", "detection builds its own, faster engines", "name a file with -o")
+    bundle = Bundle.open(model)
+    library = LIBRARIES[NAMES[order.library]]
+    options = BuildOptions(shapes=(_cubes(bundle, order),), compatible=order.compatible)
+    graph, name = _graph(bundle, order.precision, say)
+    start = time.perf_counter()
+
+    def build() -> bytes:
+        return announced_build(library, graph, options, name=name, say=say)
+
+    if output is not None:
+        plan, note, file = build(), None, output
+        write_bytes(output, plan)
+    else:
+        check_can_build(library)
+        key = plan_key(library, graph, options, precision=order.precision, gpu=first_gpu())
+        plan, note, file = _cached(key, build, say)
+    return {
+        "file": str(file),
+        "library": library.engine,
+        "version": str(import_tensorrt(library).__version__),
+        "precision": order.precision,
+        "cubes": list(options.shapes[0]),
+        "bytes": len(plan),
+        "seconds": round(time.perf_counter() - start, 2),
+        "note": note,
+    }
+
+
+def _cached(key: PlanKey, build: Callable[[], bytes], say: Say) -> tuple[bytes, str | None, Path]:
+    """Return the plan of this key from the cache, built where it is not there, with a note and its file."""
+    cache = EngineCache()
+    if not cache.is_private:
+        problem = "is no folder of yours alone, to keep engines in"
+        raise EngineError(60, str(cache.folder), problem, "chmod 0700 it, set PICKER_CACHE_DIR, or give -o")
+    found = cache.get(key, build=build, load=lambda plan: plan, say=say)
+    return found.value, found.note, cache.path(key)
+
+
+def _cubes(bundle: Bundle, order: EngineOrder) -> tuple[int, int, int, int, int]:
+    card = bundle.card
+    tile = order.tile or card.tile
+    if min(tile) < 1 or any(edge % card.alignment for edge in tile):
+        problem = f"{tile} has an edge that is no multiple of {card.alignment}"
+        raise UsageError(80, "--tile", problem, f"round it to a multiple of {card.alignment}")
+    return (order.batch, 1, *tile)
+
+
+def _graph(bundle: Bundle, precision: str, say: Say) -> tuple[bytes, str]:
+    """Return the graph's bytes and name; float16 is the bundle's own where it has one."""
+    if precision == "fp32":
+        return read_graph(bundle.graph), bundle.graph.name
+    if HALF_GRAPH in bundle.card.files:
+        return read_graph(bundle.folder / HALF_GRAPH), HALF_GRAPH
+    say(f"{bundle.card.name} has no {HALF_GRAPH}: converting its float32 graph")
+    try:
+        return to_half(onnx.load(bundle.graph)).SerializeToString(), HALF_GRAPH
+    except ValueError as error:
+        raise EngineError(62, bundle.graph.name, f"cannot be float16: {error}", "use --precision fp32") from error

@@ -1,0 +1,129 @@
+"""Which engine `auto` takes, and why not one before it; found out without importing any engine's library."""
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+from picker_runtime.engines.driver import Driver, Gpu, probe_driver
+from picker_runtime.errors import EngineError
+
+FALLBACK = "openvino"
+DEVICE_LIBRARY = "cuda.bindings"
+"""Memory, streams and the one kernel of every GPU engine."""
+RTX_SERVES = ((8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
+"""Compute capabilities that TensorRT-RTX 1.7 builds float32 3D convolutions for; its 7.5 has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuEngineFacts:
+    """What a GPU engine needs: a distribution, the module it brings, and the extra of ours that installs both."""
+
+    distribution: str
+    module: str
+    extra: str
+
+
+GPU_ENGINES = {
+    "tensorrt": GpuEngineFacts(distribution="tensorrt", module="tensorrt", extra="tensorrt"),
+    "tensorrt-rtx": GpuEngineFacts(distribution="tensorrt-rtx-cu13", module="tensorrt_rtx", extra="rtx"),
+    "cuda": GpuEngineFacts(distribution="onnxruntime-gpu", module="onnxruntime", extra="cuda"),
+}
+"""The GPU engines, the one that `auto` prefers first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Obstacle:
+    """Why an engine cannot be used here, and what helps."""
+
+    problem: str
+    fix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The engine that `auto` takes, and why it does.
+
+    notable: whether a user should be told, since a GPU may be there; else only records say it.
+    """
+
+    engine: str
+    reason: str
+    notable: bool
+
+
+def choose_engine(driver: Driver | None = None) -> Choice:
+    """Return the first engine that can be used here, on what the driver says (asked where it is not given)."""
+    driver = driver or probe_driver()
+    if driver.problem:
+        return Choice(engine=FALLBACK, reason=driver.problem, notable=driver.seen)
+    passed: list[str] = []
+    for name in GPU_ENGINES:
+        obstacle = obstacle_to_choosing(name, driver)
+        if obstacle is None:
+            reason = "; ".join([f"runs on {driver.gpus[0]}", *passed])
+            return Choice(engine=name, reason=reason, notable=True)
+        passed.append(f"{name}: {obstacle.problem}")
+    return Choice(engine=FALLBACK, reason="; ".join(passed), notable=True)
+
+
+def obstacle_to(name: str, driver: Driver | None = None) -> Obstacle | None:
+    """Return what keeps a GPU engine from being used here; None for nothing that shows before it is loaded."""
+    driver = driver or probe_driver()
+    if driver.problem:
+        return Obstacle(problem=driver.problem, fix=driver.fix)
+    facts = GPU_ENGINES[name]
+    if not _found(facts.module):
+        return Obstacle(problem=f"{facts.distribution} is not installed", fix=install_line(name))
+    if not _found(DEVICE_LIBRARY):
+        return Obstacle(problem="cuda-bindings is not installed", fix=install_line(name))
+    return None
+
+
+def obstacle_to_choosing(name: str, driver: Driver) -> Obstacle | None:
+    """Return what keeps `auto` from a GPU engine: all that keeps it from being used, and what is bound to fail."""
+    obstacle = obstacle_to(name, driver)
+    return obstacle if obstacle is not None else _unsuitable(name, driver.gpus[0])
+
+
+def require_gpu_engine(name: str) -> None:
+    """Refuse a GPU engine that cannot be used here.
+
+    Raises:
+        EngineError: E60 with what is missing.
+    """
+    obstacle = obstacle_to(name)
+    if obstacle is not None:
+        raise EngineError(60, name, obstacle.problem, f"{obstacle.fix}; or --engine auto")
+
+
+def install_line(name: str) -> str:
+    """Return the command that installs a GPU engine."""
+    return f"pip install 'picker-cryoet[{GPU_ENGINES[name].extra}]'"
+
+
+def installed(distribution: str) -> str | None:
+    """Return the version of an installed distribution; None where it is not."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _unsuitable(name: str, gpu: Gpu) -> Obstacle | None:
+    """Return why an engine will hardly work on this GPU, though whoever asks for it by name may try."""
+    if name == "cuda" and installed(GPU_ENGINES[name].distribution) is None:
+        return Obstacle(
+            problem="the ONNX Runtime installed here is the one for CPUs",
+            fix=f"pip uninstall onnxruntime, then {install_line(name)}",
+        )
+    if name != "tensorrt-rtx" or gpu.compute_capability in RTX_SERVES:
+        return None
+    served = ", ".join(f"{major}.{minor}" for major, minor in RTX_SERVES)
+    return Obstacle(problem=f"serves compute capabilities {served}, not that of {gpu}", fix="use --engine cuda")
+
+
+def _found(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

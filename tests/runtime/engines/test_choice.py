@@ -1,0 +1,96 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from picker_runtime.engines import choice as choice_module
+from picker_runtime.engines import open_engine
+from picker_runtime.engines.choice import GPU_ENGINES, choose_engine, obstacle_to
+from picker_runtime.engines.driver import Driver, Gpu
+from picker_runtime.errors import EngineError
+
+ALL = {"tensorrt", "tensorrt_rtx", "onnxruntime", "cuda.bindings", "onnxruntime-gpu"}
+ABSENT = Driver(problem="no NVIDIA driver here", fix="install it", seen=False)
+BROKEN = Driver(problem="the driver does not answer within 30 s", fix="restart")
+
+
+def driver(major: int = 8, minor: int = 6) -> Driver:
+    gpu = Gpu(index=0, name="A GPU", compute_capability=(major, minor), memory=2**34)
+    return Driver(gpus=(gpu,), cuda=13000)
+
+
+def install(monkeypatch: pytest.MonkeyPatch, there: set[str]) -> None:
+    monkeypatch.setattr(choice_module, "find_spec", lambda module: module if module in there else None)
+    monkeypatch.setattr(choice_module, "installed", lambda name: "1" if name in there else None)
+
+
+@pytest.mark.parametrize(
+    ("there", "engine"),
+    [
+        (ALL, "tensorrt"),
+        (ALL - {"tensorrt"}, "tensorrt-rtx"),
+        (ALL - {"tensorrt", "tensorrt_rtx"}, "cuda"),
+        (ALL - {"tensorrt", "tensorrt_rtx", "onnxruntime-gpu"}, "openvino"),
+        (ALL - {"cuda.bindings"}, "openvino"),
+        (set(), "openvino"),
+    ],
+)
+def test_auto_takes_the_first_that_can_be_used(there: set[str], engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, there)
+    chosen = choose_engine(driver())
+    assert chosen.engine == engine
+    assert chosen.notable
+
+
+def test_the_reason_names_the_gpu_and_what_was_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, ALL - {"tensorrt"})
+    reason = choose_engine(driver()).reason
+    assert reason == "runs on A GPU (compute capability 8.6, 16 GiB); tensorrt: tensorrt is not installed"
+
+
+@pytest.mark.parametrize(
+    ("capability", "engine"), [((8, 0), "tensorrt-rtx"), ((12, 0), "tensorrt-rtx"), ((9, 0), "cuda"), ((7, 5), "cuda")]
+)
+def test_auto_leaves_tensorrt_rtx_to_the_gpus_it_serves(
+    capability: tuple[int, int], engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, ALL - {"tensorrt"})
+    assert choose_engine(driver(*capability)).engine == engine
+    assert obstacle_to("tensorrt-rtx", driver(*capability)) is None  # by name it may be tried
+
+
+@pytest.mark.parametrize(("found", "notable"), [(ABSENT, False), (BROKEN, True)])
+def test_without_a_driver_auto_is_the_cpu(found: Driver, notable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, ALL)
+    chosen = choose_engine(found)
+    assert (chosen.engine, chosen.reason, chosen.notable) == ("openvino", found.problem, notable)
+
+
+@pytest.mark.parametrize("name", GPU_ENGINES)
+def test_a_gpu_engine_that_was_asked_for_is_never_replaced(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(choice_module, "probe_driver", lambda: ABSENT)
+    with pytest.raises(EngineError, match=rf"E60 {name}: no NVIDIA driver here. Fix: install it"):
+        open_engine(name, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("name", GPU_ENGINES)
+def test_what_is_not_installed_is_named_with_its_command(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install(monkeypatch, set())
+    monkeypatch.setattr(choice_module, "probe_driver", driver)
+    with pytest.raises(EngineError, match=r"E60 .*is not installed. Fix: pip install 'picker-cryoet\["):
+        open_engine(name, tmp_path / "model.onnx")
+
+
+def test_choosing_imports_no_engine_s_library(tmp_path: Path) -> None:
+    program = (
+        "import sys; from picker_runtime.engines import choose_engine\n"
+        "assert choose_engine().reason\n"
+        "print(sorted({'tensorrt', 'tensorrt_rtx', 'cuda', 'onnxruntime', 'openvino'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]")

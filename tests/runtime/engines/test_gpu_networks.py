@@ -1,0 +1,48 @@
+"""Every GPU engine that this machine can use, on the bundled model's self-test: build, load, bind, run, replay."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from picker_runtime.bundle import Bundle
+from picker_runtime.engines.choice import GPU_ENGINES, obstacle_to
+from picker_runtime.engines.cpu import INPUTS
+from picker_runtime.engines.networks import open_network
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", GPU_ENGINES)
+def test_it_finds_what_came_with_the_model(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    obstacle = obstacle_to(name)
+    if obstacle is not None:
+        pytest.skip(f"{name}: {obstacle.problem}")
+    from picker_runtime.engines.cuda import CudaDevice
+
+    monkeypatch.setenv("PICKER_CACHE_DIR", str(tmp_path))
+    bundle = Bundle.open("shrec12")
+    arrays = bundle.selftest()
+    assert arrays is not None
+    device = CudaDevice()
+    stream = device.create_stream()
+    network = open_network(name, bundle.graph, arrays["cubes"].shape, device)
+    tensors = network.tensors(arrays["cubes"].shape)
+    buffers = {key: device.allocate(spec.nbytes) for key, spec in tensors.items()}
+    pinned = {key: device.allocate_pinned(spec.nbytes) for key, spec in tensors.items()}
+    for key in INPUTS:
+        pinned[key].array[:] = np.frombuffer(arrays[key].astype(np.float32).tobytes(), np.uint8)
+        device.copy_to_device_async(pinned[key], buffers[key], tensors[key].nbytes, stream=stream)
+    execution = network.bind(arrays["cubes"].shape, buffers)
+    execution.enqueue(stream)
+    device.synchronise(stream)
+    if execution.capturable:
+        device.begin_capture(stream)
+        execution.enqueue(stream)
+        device.replay(device.end_capture(stream), stream)
+    device.copy_to_host_async(buffers["scores"], pinned["scores"], tensors["scores"].nbytes, stream=stream)
+    device.synchronise(stream)
+    scores = pinned["scores"].array.view(np.float32).reshape(tensors["scores"].shape)
+    assert scores == pytest.approx(arrays["scores"], abs=1e-3)
+    execution.close()
+    network.close()
+    device.close()

@@ -1,0 +1,78 @@
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+from benchmark.ablations import ABLATIONS, BASELINE, SNRS, Ablation, figures, line_of, read_lines, small_protocol, table
+
+from picker_training.benchmarking.running import Result
+from picker_training.config import DataSection, TrainingConfig, dump_config, load_config
+from picker_training.loading import Batch
+from picker_training.networks import build_network
+
+CONFIG = TrainingConfig(data=DataSection(crop=32, halo=8))
+
+
+@pytest.mark.parametrize("ablation", [a for a in ABLATIONS if a.name != "size-m"], ids=lambda a: a.name)
+def test_each_changes_something_and_learns(ablation: Ablation, tmp_path: Path) -> None:
+    config = ablation.applied(CONFIG)
+    assert (config != CONFIG) == bool(ablation.changes)
+    path = tmp_path / "config.toml"
+    path.write_text(dump_config(config), "utf-8")
+    assert load_config(path) == config
+    if config.point == CONFIG.point and ablation.name != BASELINE:
+        return
+    network = build_network(config).train()
+    network.prepare(torch.full((len(config.model.classes),), 8.0))
+    batch = Batch(torch.randn(1, 1, 32, 32, 32), [torch.tensor([[15.0, 16.0, 17.0]])], [torch.tensor([3])])
+    total = network.loss(network(batch.cubes), batch, halo=8).total
+    assert torch.isfinite(total)
+    assert float(total.detach()) > 0
+
+
+def test_names_are_not_used_twice_and_the_baseline_comes_first() -> None:
+    names = [a.name for a in ABLATIONS]
+    assert names[0] == BASELINE
+    assert len(set(names)) == len(names)
+    assert len({a.describe() for a in ABLATIONS}) == len(names)
+
+
+def result(f1: float, error: float | None) -> Result:
+    rule = {"f1": f1, "mean_class_f1": f1 - 0.1, "centre_error_voxels": error}
+    scores = {d.name: {"settings": {}, "shrec2020": rule, "distance": rule} for d in small_protocol().difficulties}
+    return Result(
+        protocol="small", entry="x", seed=1, minutes=15.0, threads=2, device="cpu",
+        training={"seconds": 900.0, "steps": 500, "samples": 2000}, parameters=10, mac_per_voxel=1.0, timing={},
+        scores=scores,
+    )  # fmt: skip
+
+
+def test_the_table_tells_the_distance_from_the_baseline() -> None:
+    options = argparse.Namespace(steps=None, minutes=15.0)
+    other = next(a for a in ABLATIONS if a.name == "spheres")
+    lines = {
+        BASELINE: line_of(ABLATIONS[0], result(0.8, 0.5), options),
+        other.name: line_of(other, result(0.75, None), options),
+    }
+    assert figures(lines[BASELINE], "SNR 0.1") == [0.8, pytest.approx(0.7), 0.5]
+    assert "--only spheres --minutes 15" in lines[other.name]["command"]
+    assert "--steps 9" in line_of(other, result(0.1, 0.1), argparse.Namespace(steps=9))["command"]
+    rows = {row.split("|")[1].strip(): row for row in table(lines).splitlines()}
+    assert "| 500 | 0.800 | 0.700 | 0.500 | 0.800 |" in rows[BASELINE]
+    assert "| 500 | 0.750 (-0.050) | 0.650 (-0.050) | nan (+nan) |" in rows["spheres"]
+    assert "| 500 |" not in rows["size-n"]
+    assert len(rows) == len(ABLATIONS) + 2
+
+
+def test_the_protocol_is_small_s_at_three_difficulties() -> None:
+    protocol = small_protocol()
+    assert tuple(d.snr for d in protocol.difficulties) == SNRS
+    assert protocol.spec.shape == protocol.timing_shape == (128, 256, 256)
+    assert len(protocol.training_seeds) == 3
+
+
+def test_what_is_done_is_read_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "ablations.jsonl"
+    assert read_lines(path) == {}
+    path.write_text('{"name": "a", "n": 1}\n{"name": "b", "n": 2}\n', "utf-8")
+    assert read_lines(path)["b"] == {"name": "b", "n": 2}

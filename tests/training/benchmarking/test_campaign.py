@@ -1,0 +1,208 @@
+"""`picker-training benchmark` on phantoms: the table, what is kept, what is done again and what is not."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training.benchmarking import tiny_protocol as tiny_protocol
+from training.benchmarking.tiny_protocol import TINY, tiny_config
+
+from picker_runtime.formats import read_named_picks
+from picker_training import cli
+from picker_training.benchmarking import entries, learned, protocol
+from picker_training.benchmarking.campaign import run_campaign
+from picker_training.benchmarking.learned import LearnedMethod, read_spent
+from picker_training.benchmarking.method import Work
+from picker_training.benchmarking.scenes import prepare_scenes
+from picker_training.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, phantom_folder: Path) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    prepare_scenes(TINY, folder, phantom_folder, CPU)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "base_config", tiny_config)
+    monkeypatch.setattr(entries, "with_size", lambda options, size: options)
+    monkeypatch.setattr(learned, "TRIAL_STEPS", 3)
+    monkeypatch.setattr(learned, "FIRST_TRUE_STEP", 2)
+    monkeypatch.setitem(protocol.PROTOCOLS, "tiny", TINY)
+
+
+@pytest.fixture
+def work(tmp_path: Path, data: Path, phantom_folder: Path) -> Work:
+    scenes = prepare_scenes(TINY, data, phantom_folder, CPU)
+    return Work(scenes=scenes, folder=tmp_path / "run", device=CPU, seed=1, minutes=1.0, report=lambda line: None)
+
+
+def run(names: list[str], phantom_folder: Path, output: Path, data: Path, **options: Any) -> str:
+    return run_campaign(
+        tiny_protocol.TINY, names, phantom_folder, output,
+        **{"data": data, "minutes": None, "device": CPU, "report": lambda line: None} | options,
+    )  # fmt: skip
+
+
+def rows(table: str) -> list[list[str]]:
+    """Return the cells of all lines but the rules below the heads."""
+    lines = [line for line in table.splitlines() if line.startswith("|") and "---" not in line]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_table_has_a_row_for_each_entry_and_difficulty(
+    tmp_path: Path, data: Path, phantom_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["point-s", "unet", "log", "template-matching"]
+    arguments = ["benchmark", "--protocol", "tiny", "--templates", str(phantom_folder), "-o", str(tmp_path)]
+    detectors = [argument for name in names for argument in ("--detector", name)]
+    assert cli.run([*arguments, "--data", str(data), "--device", "cpu", *detectors]) == 0
+    head, *body = rows(capsys.readouterr().out)
+    table = [dict(zip(head, row, strict=True)) for row in body if len(row) == len(head)]
+    assert all(row["protocol"] == "tiny" for row in table)
+    assert [row["detector"] for row in table] == 2 * list(entries.ENTRIES)
+    for row in table:
+        done, learnt = row["detector"] in names, row["detector"] in names[:2]
+        for column in ("loc. F1", "loc. F1 (distance)", "class F1", "seconds", "threads"):
+            assert bool(row[column]) == done
+        for column in ("parameters", "GMAC / Mvoxel", "training, min"):
+            assert bool(row[column]) == learnt
+    assert rows((tmp_path / "tiny/benchmark.md").read_text())[0] == head
+    stored = json.loads((tmp_path / "tiny/benchmark.json").read_text())
+    assert [result["entry"] for result in stored["results"]] == [name for name in entries.ENTRIES if name in names]
+    timing = {result["entry"]: result["timing"]["voxels"] for result in stored["results"]}
+    assert timing["log"] == timing["point-s"] == 32 * 64 * 48
+    assert timing["template-matching"] == 32 * 48 * 48
+    assert isinstance(read_named_picks(tmp_path / "tiny/point-s-seed1/picks/snr2.csv"), list)
+
+
+def test_thresholds_are_chosen_on_the_calibration_tomogram(tmp_path: Path, data: Path, phantom_folder: Path) -> None:
+    run(["log"], phantom_folder, tmp_path, data)
+    stored = json.loads((tmp_path / "tiny/log/result.json").read_text())["scores"]
+    assert all(len(stored[d.name]["settings"]["thresholds"]) == len(TINY.classes) for d in TINY.difficulties)
+    assert stored["easy"]["settings"] != stored["hard"]["settings"]
+    assert stored["easy"]["shrec2020"]["truths"] == stored["easy"]["distance"]["truths"] == TINY.spec.particles
+
+
+def test_a_finished_entry_is_not_run_again(
+    tmp_path: Path, data: Path, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(["point-s"], phantom_folder, tmp_path, data)
+    monkeypatch.delattr(Trainer, "run")
+    assert run(["point-s"], phantom_folder, tmp_path, data) == first
+
+
+def test_another_difficulty_tests_again_but_trains_no_more(
+    tmp_path: Path, data: Path, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(["point-s"], phantom_folder, tmp_path, data)
+    spent = read_spent(tmp_path / "tiny/point-s-seed1")
+    harder = replace(TINY.difficulties[1], snr=0.1)
+    monkeypatch.setattr(tiny_protocol, "TINY", replace(TINY, difficulties=(TINY.difficulties[0], harder)))
+    again = run([], phantom_folder, tmp_path, data)
+    head, *body = rows(again)
+    assert not any(row[4] for row in body if len(row) == len(head))  # as if it had not been run
+    monkeypatch.delattr(Trainer, "run")
+    again = run(["point-s"], phantom_folder, tmp_path, data)
+    assert "hard (0.1)" in again
+    assert read_spent(tmp_path / "tiny/point-s-seed1") == spent
+
+
+def test_other_minutes_need_another_folder(
+    tmp_path: Path, data: Path, phantom_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["log"], phantom_folder, tmp_path, data)
+    arguments = ["benchmark", "--protocol", "tiny", "--templates", str(phantom_folder), "-o", str(tmp_path)]
+    assert cli.run([*arguments, "--data", str(data), "--detector", "log", "--minutes", "2"]) == 2
+    assert "was run with 0 minutes" in capsys.readouterr().err
+
+
+def test_an_unknown_entry_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["benchmark", "--templates", str(tmp_path), "-o", str(tmp_path / "out"), "--detector", "unett"]
+    assert cli.run(arguments) == 2
+    assert "did you mean 'unet'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_killed_run_goes_on_with_the_time_that_is_left(
+    work: Work, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LearnedMethod, "_seconds_of_a_step", lambda self: 60.0 * learned.MARGIN / 7.5)  # 7 steps
+    method = entries.ENTRIES["point-s"](work, phantom_folder)
+    assert isinstance(method, LearnedMethod)
+    train_step = Trainer._train_step
+
+    def killed(self: Trainer, *batch: Any) -> Any:
+        if self.step == 5:
+            raise KeyboardInterrupt
+        return train_step(self, *batch)
+
+    with monkeypatch.context() as context:
+        context.setattr(learned, "with_steps", _checkpoint_every_second)
+        context.setattr(Trainer, "_train_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            method.train()
+    before = read_spent(work.folder)
+    assert (before.step, before.done) == (5, False)
+    steps: list[int] = []
+
+    def counted(self: Trainer, *batch: Any) -> Any:
+        steps.append(self.step)
+        return train_step(self, *batch)
+
+    monkeypatch.setattr(Trainer, "_train_step", counted)
+    training = method.train()
+    assert steps == [4, 5, 6]
+    assert (training.steps, training.samples) == (7, 7)
+    assert training.seconds > before.seconds > 0.0
+    assert method.train() == training
+    assert len(steps) == 3
+
+
+def test_the_time_of_a_killed_run_is_that_of_its_last_checkpoint(
+    work: Work, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is killed writes nothing more: what was noted by then is what counts."""
+    monkeypatch.setattr(LearnedMethod, "_seconds_of_a_step", lambda self: 60.0 * learned.MARGIN / 5.5)  # 5 steps
+    monkeypatch.setattr(learned, "with_steps", _checkpoint_every_second)
+    noted: list[learned.Spent] = []
+    monkeypatch.setattr(learned, "_write_spent", lambda folder, spent: noted.append(spent))
+    entries.ENTRIES["point-s"](work, phantom_folder).train()
+    assert [(spent.step, spent.done) for spent in noted] == [(2, False), (4, False), (5, True)]
+    assert 0.0 < noted[0].seconds < noted[1].seconds < noted[2].seconds
+
+
+def test_the_time_that_was_spent_counts(work: Work, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of the minute is spent, so one step is made and no second one."""
+    monkeypatch.setattr(LearnedMethod, "_seconds_of_a_step", lambda self: 1e-3)
+    method = entries.ENTRIES["point-s"](work, phantom_folder)
+    work.folder.mkdir()
+    learned._write_spent(work.folder, learned.Spent(seconds=60.0, step=0, done=False))
+    training = method.train()
+    assert training is not None
+    assert training.steps == 1
+
+
+@pytest.mark.parametrize("name", ["paper", "paper-mended"])
+def test_the_paper_trains_as_published_at_the_width_of_the_protocol(
+    name: str, work: Work, phantom_folder: Path
+) -> None:
+    method = entries.ENTRIES[name](work, phantom_folder)
+    assert isinstance(method, LearnedMethod)
+    config = method.config
+    assert (config.model.detector, config.paper.width, config.optimiser.batch) == ("paper", 4, 4)  # an eighth
+    assert (config.data.crop, config.data.halo, config.optimiser.kind) == (64, 8, "adam")
+    assert config.optimiser.learning_rate == 1e-3
+    assert config.data.snr == TINY.training_snrs
+    assert config.paper.linear_output == (name == "paper-mended")
+
+
+def _checkpoint_every_second(config: Any, steps: int) -> Any:
+    return replace(config, optimiser=replace(config.optimiser, steps=steps, checkpoint_every=2, validate_every=steps))

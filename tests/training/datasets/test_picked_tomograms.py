@@ -1,0 +1,191 @@
+"""One's own tomograms as training sees them: what is learnt where, what is held back, what the configuration needs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from training.labelled import SHAPE, Labelled, labelled
+
+from picker_runtime.errors import InputError, PickerError, UsageError
+from picker_runtime.geometry import Box
+from picker_runtime.intensity import Intensity
+from picker_runtime.mrc import write_mrc
+from picker_training.augmentation import Augmentation, make_sample
+from picker_training.datasets import picked_tomograms
+from picker_training.datasets.annotated import AnnotatedTomogram
+from picker_training.datasets.picks import read_annotations
+from picker_training.picks_section import PicksSection
+
+PLAIN = Augmentation(crop=24, halo=4, turn_probability=0.0, int8_probability=0.0, mirror=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Labelled:
+    return labelled(tmp_path_factory.mktemp("picked"), names=("one", "two"))
+
+
+@pytest.fixture
+def data(folder: Labelled, tmp_path: Path) -> Labelled:
+    (tmp_path / "picks").mkdir()
+    return replace(folder, picks=tmp_path / "picks")
+
+
+def completed(section: PicksSection, classes: tuple[str, ...] = ("ball",)) -> PicksSection:
+    annotations = read_annotations(section)
+    diameters = picked_tomograms.known_diameters(annotations, section)
+    return picked_tomograms.complete(section, annotations, classes, diameters)
+
+
+def both(data: Labelled) -> PicksSection:
+    for name in ("one", "two"):
+        data.write(data.places, name=name, tomogram=name)
+    return data.section
+
+
+def test_the_last_tomogram_validates_unless_another_is_named(data: Labelled) -> None:
+    section = both(data)
+    assert completed(section).validation == "two"
+    named = completed(replace(section, validation="one"))
+    training, validation = picked_tomograms.open_tomograms(named, ("ball",), halo=4)
+    assert ([t.path.name for t in training], validation.path.name) == (["two.mrc"], "one.mrc")
+    with pytest.raises(UsageError, match="one, two"):
+        completed(replace(section, validation="three"))
+
+
+def test_a_run_does_not_change_its_tomograms_silently(data: Labelled) -> None:
+    section = completed(both(data))
+    (data.picks / "two.csv").unlink()
+    with pytest.raises(InputError, match=r"two\.csv"):
+        picked_tomograms.open_tomograms(section, ("ball",), halo=4)
+    section = replace(section, files=(str(data.picks / "one.csv"),))
+    training, _ = picked_tomograms.open_tomograms(replace(section, validation=""), ("ball",), halo=4)
+    assert len(training) == 1
+
+
+def test_diameters_are_those_stated_then_listed_then_the_models(data: Labelled) -> None:
+    data.write(data.places)
+    data.write(data.places, form="coords")
+    annotations = read_annotations(data.section)
+    section = replace(data.section, diameters=("ball=77",))
+    of_model = {"ball": 50.0, "3j9i": 120.0}
+    assert picked_tomograms.known_diameters(annotations, section, of_model)["ball"] == 77.0
+    assert picked_tomograms.known_diameters(annotations, data.section, of_model) == {"ball": 60.0, "3j9i": 120.0}
+
+
+def test_a_class_without_diameter_is_refused_with_the_option(data: Labelled) -> None:
+    data.write(data.places, form="coords")
+    with pytest.raises(UsageError, match="--diameter ball=ANGSTROM"):
+        completed(data.section)
+
+
+def test_background_and_ignored_are_no_classes(data: Labelled) -> None:
+    (data.picks / "one.txt").write_text("a 9 20 30\nb 9 5 6\nc 7 8 9\nd 70 50 30\na 70 9 9\n")
+    section = replace(data.section, background=("b",), ignored=("c",))
+    annotations = read_annotations(section)
+    assert picked_tomograms.class_names(annotations, section) == ("a", "d")
+    assert picked_tomograms.class_names(annotations, section, order=("d", "x")) == ("d", "a")
+    stated = replace(section, diameters=("a=50", "d=50", "c=80"))
+    training, block = picked_tomograms.open_tomograms(stated, ("a",), halo=0)
+    together = [*training, block]
+    assert [t.tolist() for t in (training[0].distractors, block.distractors)] == [[[6.0, 5.0, 9.0]]] * 2
+    assert [len(t.class_ids) for t in together] == [1, 2]
+    assert all(np.allclose(t.ignored, [[9.0, 8.0, 7.0, 4.0]]) for t in together)
+
+
+def test_distractors_are_seen_as_often_as_a_class(data: Labelled) -> None:
+    both(data)
+    (data.picks / "one.txt").write_text("carbon 12 12 12\n")
+    section = completed(replace(data.section, background=("carbon",)))
+    (tomogram,), _ = picked_tomograms.open_tomograms(section, ("ball",), halo=4)
+    starts = np.array([tomogram._start(replace(PLAIN, crop=16), np.random.default_rng(s)) for s in range(100)])
+    near = np.all((starts <= 12) & (starts + 16 > 12), axis=1)
+    assert near.sum() >= 18
+
+
+def test_particles_are_dark_after_inversion(data: Labelled, tmp_path: Path) -> None:
+    section = completed(both(data))
+    (dark,), held = picked_tomograms.open_tomograms(section, ("ball",), halo=4)
+    (turned,), held_turned = picked_tomograms.open_tomograms(replace(section, invert=True), ("ball",), halo=4)
+    samples = [make_sample(t, PLAIN, np.random.default_rng(1)) for t in (dark, turned)]
+    assert np.allclose(samples[0].cube, -samples[1].cube, atol=1e-6)
+    assert np.array_equal(held.volume(held.known).volume, -held_turned.volume(held_turned.known).volume)
+
+
+def test_nothing_is_learnt_in_a_mask_or_beyond_the_border(data: Labelled, tmp_path: Path) -> None:
+    mask = np.zeros(SHAPE, np.int8)
+    mask[:, :, 40:] = 1
+    write_mrc(tmp_path / "one_ignore.mrc", mask, 10.0)
+    section = replace(completed(both(data)), ignore_masks=(str(tmp_path / "one_ignore.mrc"),), border=(10, 0, 0))
+    (tomogram,), validation = picked_tomograms.open_tomograms(section, ("ball",), halo=4)
+    expected = mask.astype(bool)
+    expected[:10], expected[30:] = True, True
+    assert tomogram.known == Box((10, 0, 0), (30, *SHAPE[1:]))
+    whole = Box.whole(SHAPE)
+    assert np.array_equal(tomogram._unknown(whole, margin=0), expected)
+    samples = [tomogram.cut(PLAIN, np.random.default_rng(seed)) for seed in range(20)]
+    shares = np.array([np.mean(sample.unknown) for sample in samples])
+    assert shares.min() > 0
+    assert np.sum(shares < 0.8) >= 18  # crops that show next to nothing are drawn again
+    judged = replace(tomogram, known=whole).volume(whole)
+    assert len(judged.positions) == np.sum(data.places[:, 2] < 39.5)
+    assert validation.unlabelled is None
+
+
+def test_a_mask_of_another_shape_or_tomogram_is_refused(data: Labelled, tmp_path: Path) -> None:
+    section = completed(both(data))
+    for name, code in (("one.mrc", "E45"), ("three.mrc", "E80")):
+        write_mrc(tmp_path / name, np.zeros((20, 20, 20), np.int8), 10.0)
+        with pytest.raises(PickerError, match=code):
+            masked = replace(section, ignore_masks=(str(tmp_path / name),))
+            picked_tomograms.open_tomograms(masked, ("ball",), halo=4)
+
+
+def test_a_border_that_leaves_nothing_is_refused(data: Labelled) -> None:
+    section = replace(completed(both(data)), border=(13, 0, 0))
+    with pytest.raises(UsageError, match="--border"):
+        picked_tomograms.open_tomograms(section, ("ball",), halo=4)
+
+
+def alone(positions: np.ndarray, class_ids: np.ndarray, known: Box) -> AnnotatedTomogram:
+    return AnnotatedTomogram(
+        path=Path("one.mrc"), voxel_size=10.0, intensity=Intensity(center=0, scale=1, non_finite_fraction=0, fill=None),
+        known=known, positions=positions, class_ids=class_ids.astype(np.int32), ignored=np.zeros((0, 4)),
+    )  # fmt: skip
+
+
+@given(
+    shape=st.tuples(st.integers(16, 80), st.integers(64, 300), st.integers(64, 300)), seed=st.integers(0, 1000),
+    start=st.tuples(*[st.integers(0, 20)] * 3), halo=st.integers(0, 8),
+)  # fmt: skip
+def test_what_is_held_back_is_never_seen_in_training(
+    shape: tuple[int, int, int], seed: int, start: tuple[int, int, int], halo: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    z, y, x = (a + n for a, n in zip(start, shape, strict=True))
+    known = Box(start, (z, y, x))
+    positions = start + rng.uniform(0, np.array(shape) - 1, (80, 3))
+    training, block = picked_tomograms.hold_back(alone(positions, rng.integers(0, 2, 80), known), halo=halo)
+    assert training.known.grown(halo).intersection(block.known).voxels == 0
+    assert not block.known.contains(training.positions).any() or halo == 0
+    assert known.intersection(block.known) == block.known
+    assert block.known.voxels <= known.voxels / 4
+    assert training.known.voxels + block.known.voxels >= known.voxels * (1 - halo / 64) - known.voxels / 64
+
+
+def test_the_quarter_is_where_every_class_is_seen() -> None:
+    positions = np.array([[20.0, y, 60.0] for y in (10, 20, 60, 70, 90, 95, 100, 110)])
+    classes = np.array([0, 0, 0, 1, 1, 0, 0, 0])  # the quarter below 30 holds a quarter of them, all of one class
+    tomogram = alone(positions, classes, Box.whole((40, 120, 120)))
+    _, block = picked_tomograms.hold_back(tomogram, halo=4)
+    assert block.known == Box((0, 90, 0), (40, 120, 120))
+
+
+def test_too_few_particles_or_too_small_a_tomogram_cannot_be_parted() -> None:
+    one = np.array([[20.0, 100.0, 100.0]])
+    for positions, shape in ((one, (40, 60, 60)), (np.vstack([one, one - 80]), (40, 120, 60))):
+        classes = np.arange(len(positions))
+        with pytest.raises(UsageError, match="E84"):
+            picked_tomograms.hold_back(alone(positions, classes, Box.whole(shape)), halo=4)

@@ -1,0 +1,129 @@
+"""Picks files as training reads them: any format, many tomograms in one, and coordinates read otherwise on demand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from training.labelled import CONTEXT, picks_at
+
+from picker_runtime.errors import UsageError
+from picker_runtime.formats import WRITERS
+from picker_runtime.mrc import write_mrc
+from picker_training.datasets.picks import find_tomograms, owner_of, read_annotations, read_file
+from picker_training.picks_section import PicksSection
+
+SHAPES = {"ts_1": (20, 30, 40), "ts_10": (24, 36, 48)}
+PLACES = np.array([[3.0, 5.0, 7.0], [12.5, 20.25, 31.0]])
+
+
+@pytest.fixture
+def section(tmp_path: Path) -> PicksSection:
+    (tmp_path / "tomograms").mkdir()
+    for name, shape in SHAPES.items():
+        noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        write_mrc(tmp_path / f"tomograms/{name}.mrc", noise, 8.0)
+    return PicksSection(tomograms=str(tmp_path / "tomograms"))
+
+
+def write(folder: Path, form: str, stem: str, *, tomogram: str = "ts_10", ids: list[int] | None = None) -> list[Path]:
+    picks = picks_at(PLACES, class_ids=np.array(ids or [0, 1], np.int32))
+    context = replace(CONTEXT, tomogram=tomogram, shape=SHAPES[tomogram], voxel_size=8.0)
+    return [p for p in WRITERS[form](folder, stem, picks, context) if p.name != "particles_index.star"]
+
+
+def places_of(section: PicksSection, files: list[Path], name: str) -> NDArray[np.float64]:
+    annotations = read_annotations(replace(section, files=tuple(map(str, files))))
+    return np.array(sorted(pick.position for pick in annotations.picks if pick.tomogram == name))
+
+
+@pytest.mark.parametrize("form", ["csv", "relion5", "coords", "shrec"])
+def test_every_readable_format_gives_the_same_places(section: PicksSection, tmp_path: Path, form: str) -> None:
+    files = write(tmp_path, form, "ts_10")
+    assert np.allclose(places_of(section, files, "ts_10"), PLACES, atol=1e-3)
+    names = {pick.name for pick in read_annotations(replace(section, files=tuple(map(str, files)))).picks}
+    assert names == ({"1", "2"} if form == "relion5" else {"ball", "ring"})
+
+
+def test_one_star_file_holds_tomograms_of_several_shapes(section: PicksSection, tmp_path: Path) -> None:
+    parts = [write(tmp_path, "relion5", name, tomogram=name)[0] for name in SHAPES]
+    rows = [line for line in parts[1].read_text().splitlines() if line.startswith("ts_10")]
+    both = tmp_path / "both.star"
+    both.write_text(parts[0].read_text().rstrip() + "\n" + "\n".join(rows) + "\n")
+    for name in SHAPES:
+        assert np.allclose(places_of(section, [both], name), PLACES, atol=1e-3)
+
+
+def test_the_python_centre_is_one_voxel_lower(section: PicksSection, tmp_path: Path) -> None:
+    (path,) = write(tmp_path, "relion5", "ts_10")
+    path.write_text("\n".join(path.read_text().splitlines()[1:]))  # the first line states the centre
+    assert np.allclose(places_of(replace(section, relion_centre="python"), [path], "ts_10"), PLACES - 1, atol=1e-3)
+
+
+def test_a_name_with_its_suffix_is_that_tomogram(section: PicksSection, tmp_path: Path) -> None:
+    (path,) = write(tmp_path, "csv", "any")
+    path.write_text(path.read_text().replace("ts_10,", "ts_10.mrc,"))
+    assert len(places_of(section, [path], "ts_10")) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "owner"),
+    [
+        ("ts_10_ball.coords", "ts_10"), ("ts_1_ball.coords", "ts_1"), ("ts_1.txt", "ts_1"),
+        ("ts_100.txt", ""), ("a.txt", ""),
+    ],
+)  # fmt: skip
+def test_a_file_belongs_to_the_longest_stem_it_is_named_after(file: str, owner: str) -> None:
+    assert owner_of(Path(file), [*SHAPES, "ts"]) == (owner or ("ts" if file.startswith("ts") else ""))
+
+
+@pytest.mark.parametrize(("file", "name"), [("ts_1_my_ball.coords", "my_ball"), ("ts_1.coords", "particle")])
+def test_the_class_of_coords_is_what_follows_the_stem(
+    section: PicksSection, tmp_path: Path, file: str, name: str
+) -> None:
+    (tmp_path / file).write_text("1 2 3\n")
+    tomograms = read_annotations(section).tomograms
+    (pick,) = read_file(tmp_path / file, section, tomograms)
+    assert (pick.name, pick.tomogram, pick.position) == (name, "ts_1", (3.0, 2.0, 1.0))
+
+
+def test_classes_are_renamed_in_lower_case(section: PicksSection, tmp_path: Path) -> None:
+    (tmp_path / "ts_1.txt").write_text("Ribo 1 2 3\n1BXN 4 5 6\n")
+    section = replace(section, files=(str(tmp_path / "ts_1.txt"),), renamed=("RIBO=80s",))
+    assert [pick.name for pick in read_annotations(section).picks] == ["80s", "1bxn"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "position"),
+    [
+        ({"scale": 2.0}, (6.0, 4.0, 2.0)),
+        ({"axes": "zyx"}, (1.0, 2.0, 3.0)),
+        ({"flip_z": True}, (16.0, 2.0, 1.0)),
+        ({"axes": "zyx", "flip_z": True, "scale": 2.0}, (17.0, 4.0, 6.0)),
+    ],
+)
+def test_coordinates_are_read_otherwise_on_demand(
+    section: PicksSection, tmp_path: Path, changes: dict[str, object], position: tuple[float, ...]
+) -> None:
+    (tmp_path / "ts_1.txt").write_text("ball 1 2 3\n")
+    section = replace(section, files=(str(tmp_path / "ts_1.txt"),), **changes)
+    assert read_annotations(section).picks[0].position == position
+
+
+def test_equal_stems_and_empty_folders_are_refused(section: PicksSection, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="E84"):
+        find_tomograms(tmp_path)
+    (tmp_path / "tomograms/ts_1.rec").touch()
+    with pytest.raises(UsageError, match="E81"):
+        read_annotations(section)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"scale": 0.0}, {"axes": "xzy"}, {"border": (1, 2)}, {"renamed": ("a",)}, {"diameters": ("a=b",)},
+     {"diameters": ("a=0",)}, {"relion_centre": "middle"}],
+)  # fmt: skip
+def test_senseless_sections_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        PicksSection(**wrong)  # type: ignore[arg-type]

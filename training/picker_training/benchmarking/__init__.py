@@ -1,0 +1,1 @@
+"""Benchmarking: detectors and baselines on the same scenes, with the same budget, in one table."""

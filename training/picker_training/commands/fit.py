@@ -1,0 +1,116 @@
+"""The command `fit`."""
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from picker_runtime.errors import InputError
+from picker_training import fit_options as options
+from picker_training.commands.grouped import takes
+from picker_training.commands.lint import print_findings
+from picker_training.commands.one_voice import one_voice
+from picker_training.evaluation import rules
+from picker_training.picks_options import PicksOptions
+
+if TYPE_CHECKING:
+    import torch
+
+    from picker_training.config import TrainingConfig
+    from picker_training.run import Score
+    from picker_training.trainer import Progress
+
+
+@one_voice
+@takes("data_set", options.ShrecOptions)
+@takes("own", PicksOptions)
+def fit(
+    data_set: options.ShrecOptions,
+    own: PicksOptions,
+    output: options.Output,
+    templates: options.Templates = None,
+    validation: options.Validation = None,
+    config: options.Config = None,
+    start_from: options.From = None,
+    steps: options.Steps = None,
+    minutes: options.Minutes = math.inf,
+    detector: options.DetectorName = None,
+    size: options.Size = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    print_config: options.PrintConfig = False,
+) -> int:
+    """Train a detector on simulated scenes or annotated tomograms; a run that was stopped goes on where it was."""
+    from picker_training.device import choose_device
+
+    settings, findings = options.resolve(
+        output, config, data_set=data_set, own=own, validation=validation, start=start_from, steps=steps,
+        detector=detector, size=size,
+    )  # fmt: skip
+    if print_findings(findings):
+        return InputError.exit_status
+    if print_config:
+        return _print_config(settings)
+    from picker_training import run as training_run
+
+    target = choose_device(device, threads)
+    done = training_run.fit(
+        output, settings, templates, target, start=start_from, seconds=minutes * 60,
+        report=_print_progress, report_score=_print_score, note=_print_note,
+    )  # fmt: skip
+    if done:
+        _score_held_out(output, data_set.rule, target)
+    return 0 if done else _not_finished()
+
+
+def _print_config(config: "TrainingConfig") -> int:
+    from picker_training.config import dump_config
+
+    print(dump_config(config), end="")
+    return 0
+
+
+def _not_finished() -> int:
+    print("not finished: the same call goes on", file=sys.stderr)
+    return 0
+
+
+def _score_held_out(run: Path, rule: rules.Rule, device: "torch.device") -> None:
+    from picker_training.config import load_config
+    from picker_training.evaluation.report import table
+    from picker_training.evaluation.scoring import score_files
+    from picker_training.held_out import pick_held_out
+    from picker_training.parallel import current
+
+    if not current().first:
+        return
+    for truth, picks in pick_held_out(run, load_config(run / "config.toml"), device):
+        print(f"{truth.name}: {picks}\n{table(score_files(rule, [truth], [picks], rules.Options()))}")
+
+
+def _print_progress(progress: "Progress") -> None:
+    parts = "  ".join(f"{name} {value:.3f}" for name, value in progress.parts.items())
+    pace = f"{progress.steps_per_second:.2g} steps/s  {_duration(progress.seconds_left)} left"
+    scores = "" if math.isnan(progress.f1) else f"  F1 {progress.f1:.3f} class F1 {progress.class_f1:.3f}"
+    line = f"step {progress.step}/{progress.steps}  loss {progress.total:.3f}  {parts}  {pace}{scores}"
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print_score(score: "Score") -> None:
+    print(
+        f"step {score.step}: localisation F1 {score.f1:.3f}  class F1 {score.class_f1:.3f}  "
+        f"centre error {score.centre_error:.2f} voxels",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _print_note(note: str) -> None:
+    print(f"note: {note}", file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "?"
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,212 @@
+"""One's own tomograms with picks files as annotated tomograms: what the configuration must say, and how they open."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from picker_runtime.errors import UsageError
+from picker_runtime.geometry import Box, Triple
+from picker_runtime.mask import Mask
+from picker_runtime.tomogram import MIN_AXIS, Tomogram
+from picker_training.datasets.annotated import AnnotatedTomogram, annotate
+from picker_training.datasets.picks import (
+    SUFFIXES,
+    Annotations,
+    ListedPick,
+    TomogramFile,
+    owner_of,
+    read_annotations,
+)
+from picker_training.picks_section import PicksSection
+
+HELD_BACK = 4
+"""One part in so many of a run's only tomogram is held back to judge it."""
+
+
+def known_diameters(
+    annotations: Annotations, section: PicksSection, of_model: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Return the diameter, in angstrom, of every class of which it is known: as stated, in the files, by a model."""
+    listed: dict[str, list[float]] = {}
+    for pick in annotations.picks:
+        if pick.diameter:
+            listed.setdefault(pick.name, []).append(pick.diameter)
+    in_files = {name: round(float(np.median(values)), 1) for name, values in listed.items()}
+    return dict(of_model or {}) | in_files | section.diameters_angstrom()
+
+
+def class_names(annotations: Annotations, section: PicksSection, *, order: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the classes to find: those of the files that are neither background nor ignored, by name.
+
+    order: names that come first, in this order.
+    """
+    found = {pick.name for pick in annotations.picks} - {*section.background, *section.ignored}
+    known = [name for name in dict.fromkeys(order) if name in found]
+    return (*known, *sorted(found - set(known)))
+
+
+def complete(
+    section: PicksSection, annotations: Annotations, classes: Sequence[str], diameters: Mapping[str, float]
+) -> PicksSection:
+    """Return the section with the diameters and the validation tomogram that it leaves open.
+
+    Raises:
+        UsageError: E80 if there are no classes, the diameter of one is not known, or the named validation tomogram is
+            not there or the only one.
+    """
+    if not classes:
+        raise UsageError(80, "--picks", "no class left to learn", "give picks files of particles")
+    for name in (*classes, *section.ignored):
+        if name not in diameters:
+            raise UsageError(80, name, "its diameter is not known", f"add --diameter {name}=ANGSTROM")
+    names = _names(annotations)
+    if section.validation and (section.validation not in names or len(names) < 2):
+        problem = f"not one of several tomograms with picks ({', '.join(names)})"
+        raise UsageError(80, f"--validation {section.validation}", problem, "name one, and leave another to train on")
+    chosen = tuple(f"{name}={diameters[name]:g}" for name in (*classes, *section.ignored))
+    last = names[-1] if len(names) > 1 else ""
+    return replace(section, diameters=chosen, validation=section.validation or last)
+
+
+def open_tomograms(
+    section: PicksSection, classes: Sequence[str], *, halo: int
+) -> tuple[list[AnnotatedTomogram], AnnotatedTomogram]:
+    """Return the tomograms to train on and the one, or the block of the only one, that judges and calibrates.
+
+    halo: voxels that a training crop reaches beyond the part it learns from.
+
+    Raises:
+        InputError: if a file cannot be used. UsageError: E80 for a mask without tomogram; E84 if the only tomogram is
+            too small, or holds too few particles, for a block to be held back.
+    """
+    annotations = read_annotations(section)
+    named = {pick.tomogram for pick in annotations.picks}
+    for error in [*annotations.unreadable.values(), *(e for n, e in annotations.refused.items() if n in named)]:
+        raise error
+    masks = ignore_masks(section, _names(annotations))
+    made = {name: _annotated(annotations, name, section, classes, masks.get(name)) for name in _names(annotations)}
+    if len(made) == 1:
+        training, block = hold_back(*made.values(), halo=halo)
+        return [training], block
+    if section.validation not in made or len(made) < 2:
+        names = ", ".join(made) or "none"
+        raise UsageError(84, section.validation, f"not among the tomograms with picks ({names})", "put it back")
+    validation = made.pop(section.validation)
+    return list(made.values()), validation
+
+
+def hold_back(tomogram: AnnotatedTomogram, *, halo: int) -> tuple[AnnotatedTomogram, AnnotatedTomogram]:
+    """Part a tomogram: a quarter at an end of y or x is held back, the rest less a halo is to train on.
+
+    Of the four quarters that one is taken which, and without which, most classes are seen, and which holds most nearly
+    a quarter of the particles.
+
+    Raises:
+        UsageError: E84 if a quarter is too narrow, or no particle of a class is left to train on.
+    """
+    parts = [_parted(tomogram.known, axis, at_end, halo) for axis in (1, 2) for at_end in (True, False)]
+    parts = [part for part in parts if min(*part[0].shape, *part[1].shape) >= MIN_AXIS]
+    if not parts:
+        problem = f"{tomogram.known.shape} voxels (z, y, x) with picks: too small to hold a quarter back"
+        raise UsageError(84, tomogram.path.name, problem, "annotate a second tomogram")
+
+    def merit(part: tuple[Box, Box]) -> tuple[int, float]:
+        rest, block = (tomogram.class_ids[box.contains(tomogram.positions)] for box in part)
+        seen = len(set(rest.tolist()) & set(block.tolist()))
+        return seen, -abs(len(block) / max(len(tomogram.class_ids), 1) - 1 / HELD_BACK)
+
+    rest, block = max(parts, key=merit)
+    left = rest.contains(tomogram.positions)
+    if set(tomogram.class_ids[left].tolist()) != set(tomogram.class_ids.tolist()):
+        problem = "a class has too few particles to hold a quarter of the tomogram back"
+        raise UsageError(84, tomogram.path.name, problem, "annotate more of it, or a second tomogram")
+    near = rest.grown(halo)
+    training = replace(
+        tomogram,
+        known=rest,
+        positions=tomogram.positions[near.contains(tomogram.positions)],
+        class_ids=tomogram.class_ids[near.contains(tomogram.positions)],
+        distractors=tomogram.distractors[rest.contains(tomogram.distractors)],
+    )
+    return training, replace(tomogram, known=block)
+
+
+def ignore_masks(section: PicksSection, tomograms: Sequence[str]) -> dict[str, Path]:
+    """Return the ignore mask of each tomogram that has one; the only mask of the only tomogram may have any name.
+
+    Raises:
+        UsageError: E80 if a mask is not there or belongs to no tomogram.
+    """
+    masks: dict[str, Path] = {}
+    for place in map(Path, section.ignore_masks):
+        files = sorted(p for p in place.iterdir() if p.suffix.lower() in SUFFIXES) if place.is_dir() else [place]
+        for path in files:
+            only = tomograms[0] if len(tomograms) == 1 and not place.is_dir() else ""
+            owner = owner_of(path, tomograms) or only
+            if owner:
+                masks[owner] = path
+            elif not place.is_dir():
+                problem = f"a mask of none of the tomograms {', '.join(tomograms)}"
+                raise UsageError(80, f"--ignore-mask {path.name}", problem, "name it after its tomogram, TOMOGRAM.mrc")
+    return masks
+
+
+def _names(annotations: Annotations) -> list[str]:
+    named = {pick.tomogram for pick in annotations.picks}
+    return [name for name in annotations.tomograms if name in named]
+
+
+def _annotated(
+    annotations: Annotations, name: str, section: PicksSection, classes: Sequence[str], mask: Path | None
+) -> AnnotatedTomogram:
+    file = annotations.tomograms[name]
+    picks = [pick for pick in annotations.picks if pick.tomogram == name]
+    diameters = section.diameters_angstrom()
+    balls = [
+        [*pick.position, 0.5 * diameters[pick.name] / file.voxel_size] for pick in picks if pick.name in section.ignored
+    ]
+    made = annotate(
+        file.path, voxel_size=file.voxel_size, known=_known(file, section), names=[pick.name for pick in picks],
+        positions=_positions(picks), classes=classes, ignored=np.array(balls, np.float64).reshape(-1, 4),
+    )  # fmt: skip
+    if mask is not None:
+        with Tomogram.open(file.path, voxel_size=file.voxel_size) as tomogram, Mask(mask, like=tomogram):
+            pass  # its shape is checked
+    distractors = _positions([pick for pick in picks if pick.name in section.background])
+    return replace(made, distractors=distractors, unlabelled=mask, invert=section.invert)
+
+
+def _known(file: TomogramFile, section: PicksSection) -> Box:
+    (d, h, w), (z, y, x) = file.shape, section.border
+    if min(n - 2 * edge for n, edge in zip(file.shape, section.border, strict=True)) < MIN_AXIS:
+        problem = f"{tuple(section.border)} voxels at each face leave less than {MIN_AXIS} of {file.shape} (z, y, x)"
+        raise UsageError(80, "--border", problem, "give a narrower border")
+    return Box((z, y, x), (d - z, h - y, w - x))
+
+
+def _positions(picks: Sequence[ListedPick]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    return np.array([pick.position for pick in picks], np.float64).reshape(-1, 3)
+
+
+def _parted(known: Box, axis: int, at_end: bool, margin: int) -> tuple[Box, Box]:
+    """Return the part to train on and the quarter held back, at the end or the start of an axis, a margin between."""
+    length = known.shape[axis]
+    quarter = length // HELD_BACK
+    start, stop = known.start[axis], known.stop[axis]
+    border = stop - quarter if at_end else start + quarter
+    low, high = _with(known, axis, start, border), _with(known, axis, border, stop)
+    if at_end:
+        return _with(known, axis, start, max(border - margin, start)), high
+    return _with(known, axis, min(border + margin, stop), stop), low
+
+
+def _with(box: Box, axis: int, start: int, stop: int) -> Box:
+    """Return the box with other bounds on one axis."""
+
+    def replaced(old: Triple, new: int) -> Triple:
+        z, y, x = (new if i == axis else value for i, value in enumerate(old))
+        return z, y, x
+
+    return Box(replaced(box.start, start), replaced(box.stop, stop))

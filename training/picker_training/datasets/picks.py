@@ -1,0 +1,158 @@
+"""Picks files and the tomograms they belong to: every listed particle with its file and line, in voxels."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picker_runtime.errors import InputError, PickerError, UsageError
+from picker_runtime.formats import FORMATS, FormatContext, read_named_picks
+from picker_runtime.formats.base import UNNAMED, NamedPick
+from picker_runtime.geometry import Triple
+from picker_runtime.outputs import stem_of
+from picker_runtime.tomogram import Tomogram
+from picker_training.picks_section import PicksSection, parse_pairs
+
+SUFFIXES = (".mrc", ".rec", ".map")
+AFTER_STEM = ("_", "-", ".")
+"""What follows a tomogram's stem in the name of a picks file or a mask of it, as in `<stem>_<class>.coords`."""
+
+
+class TomogramFile(NamedTuple):
+    """A tomogram that can be used: its stem, its file, its shape in voxels (zyx) and its voxel size in angstrom."""
+
+    name: str
+    path: Path
+    shape: Triple
+    voxel_size: float
+
+
+class ListedPick(NamedTuple):
+    """One line of a picks file.
+
+    tomogram: stem of the tomogram it belongs to, or what the file says of it.
+    name: its class, as renamed. position: zyx, voxels of the tomogram. diameter: angstrom, 0 where the file has none.
+    """
+
+    file: Path
+    line: int
+    tomogram: str
+    name: str
+    position: tuple[float, float, float]
+    diameter: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """What lies in a folder of tomograms and in picks files, right or wrong.
+
+    tomograms: those that can be used, by stem. refused: why the others cannot be. unreadable: picks files that cannot
+    be read, and why.
+    """
+
+    tomograms: dict[str, TomogramFile]
+    refused: dict[str, PickerError]
+    picks: tuple[ListedPick, ...]
+    unreadable: dict[Path, PickerError]
+
+
+def read_annotations(section: PicksSection) -> Annotations:
+    """Open the tomograms and read the picks files of a configuration; what cannot be used is kept beside.
+
+    Raises:
+        UsageError: E81 if two tomograms have the same stem; E84 if there are none.
+    """
+    tomograms: dict[str, TomogramFile] = {}
+    refused: dict[str, PickerError] = {}
+    for name, path in find_tomograms(Path(section.tomograms)).items():
+        try:
+            with Tomogram.open(path, voxel_size=section.voxel_size_angstrom or None) as tomogram:
+                tomograms[name] = TomogramFile(name, path, tomogram.shape, tomogram.voxel_size)
+        except InputError as error:
+            refused[name] = error
+    picks: list[ListedPick] = []
+    unreadable: dict[Path, PickerError] = {}
+    for file in map(Path, section.files):
+        try:
+            picks += read_file(file, section, tomograms, known=[*tomograms, *refused])
+        except InputError as error:
+            unreadable[file] = error
+    return Annotations(tomograms=tomograms, refused=refused, picks=tuple(picks), unreadable=unreadable)
+
+
+def find_tomograms(place: Path) -> dict[str, Path]:
+    """Return the tomograms of a folder by stem, in order of their names; or the one that a file is.
+
+    Raises:
+        UsageError: E81 if two have the same stem; E84 if there are none.
+    """
+    files = sorted(place.iterdir()) if place.is_dir() else [place] if place.is_file() else []
+    found: dict[str, Path] = {}
+    for path in files:
+        if any(suffix.lower() in SUFFIXES for suffix in path.suffixes[-2:]):
+            if stem_of(path) in found:
+                problem = f"and {found[stem_of(path)].name} have the same name before .mrc, .rec or .map"
+                raise UsageError(81, path.name, problem, "rename or remove one")
+            found[stem_of(path)] = path
+    if not found:
+        problem = f"no tomograms ({', '.join(SUFFIXES)}) there"
+        raise UsageError(84, str(place), problem, "give the folder that holds them: --tomograms DIR")
+    return found
+
+
+def read_file(
+    path: Path, section: PicksSection, tomograms: Mapping[str, TomogramFile], *, known: Iterable[str] = ()
+) -> list[ListedPick]:
+    """Read a picks file of any format, for all the tomograms that it names or the one it is named after.
+
+    known: stems to tell a file's tomogram by, beside those of `tomograms`.
+
+    Raises:
+        InputError: E44 if it cannot be read.
+    """
+    own = owner_of(path, {*tomograms, *known})
+    geometries = {(tomogram.shape, tomogram.voxel_size): None for tomogram in tomograms.values()}
+    picks = []
+    for number, (shape, voxel_size) in enumerate(geometries):
+        context = FormatContext(
+            tomogram=own, shape=shape, voxel_size=voxel_size, class_names=(),
+            relion_centre=cast(Literal["core", "python"], section.relion_centre),
+        )  # fmt: skip
+        for row in read_named_picks(path, context):
+            tomogram = row.tomogram if row.tomogram in tomograms else stem_of(Path(row.tomogram)) or own
+            place = tomograms.get(tomogram)
+            if (place is None and number == 0) or (place is not None and place[2:] == (shape, voxel_size)):
+                named = row._replace(name=_class_in_name(path, own) or row.name)
+                picks.append(_listed(path, named, tomogram, shape, section))
+    return sorted(picks, key=lambda pick: pick.line)
+
+
+def owner_of(path: Path, stems: Iterable[str]) -> str:
+    """Return the longest stem that a file is named after, as `<stem>.csv` or `<stem>_<class>.coords`; empty if none."""
+    fitting = [s for s in stems if path.name.startswith(s) and path.name[len(s) :].startswith(AFTER_STEM)]
+    return max(fitting, key=len, default="")
+
+
+def anchor_of(path: Path, shape: Triple) -> NDArray[np.float64]:
+    """Return the point `(3,) zyx, voxels` that a file's coordinates count from."""
+    return np.array(shape) / 2 if FORMATS["relion5"].recognises(path) else np.zeros(3)
+
+
+def _listed(path: Path, row: NamedPick, tomogram: str, shape: Triple, section: PicksSection) -> ListedPick:
+    anchor = anchor_of(path, shape)
+    offset = (np.array(row.position) - anchor) * section.scale
+    z, y, x = (anchor + (offset[::-1] if section.axes == "zyx" else offset)).tolist()
+    renamed = {old.lower(): new for old, new in parse_pairs(section.renamed, "renamed").items()}
+    name = row.name.lower()
+    position = (shape[0] - 1 - z if section.flip_z else z, y, x)
+    return ListedPick(path, row.line, tomogram, renamed.get(name, name), position, row.diameter)
+
+
+def _class_in_name(path: Path, own: str) -> str:
+    """Return the class that the name of a `.coords` file states after its tomogram's; empty for other files."""
+    if not FORMATS["coords"].recognises(path):
+        return ""
+    return path.stem.removeprefix(own).lstrip("".join(AFTER_STEM)) or UNNAMED

@@ -1,0 +1,30 @@
+"""Optimisation: the optimiser of a run and its learning rate, step by step."""
+
+import math
+
+import torch
+
+from picker_training.config import TrainingConfig
+from picker_training.detectors.base import Detector
+
+DROP_AT = 2 / 3
+DROP_TO = 0.1
+"""Adam's rate falls to a tenth after two thirds of the steps, as published for `paper`: after 100 of 150 epochs."""
+
+
+def build_optimiser(config: TrainingConfig, network: Detector) -> torch.optim.Optimizer:
+    """Return the optimiser that the configuration names: AdamW, or Adam with its weight decay in the gradient."""
+    settings = config.optimiser
+    kind = torch.optim.Adam if settings.kind == "adam" else torch.optim.AdamW
+    return kind(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Return the rate of a step: after a linear warm-up, half a cosine to 1 % (`adamw`) or one drop (`adam`)."""
+    settings = config.optimiser
+    if step < settings.warmup:
+        return settings.learning_rate * (step + 1) / settings.warmup
+    if settings.kind == "adam":
+        return settings.learning_rate * (DROP_TO if step >= DROP_AT * settings.steps else 1.0)
+    done = (step - settings.warmup) / max(settings.steps - settings.warmup, 1)
+    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0))))
