@@ -156,10 +156,10 @@ def difficulty(snrs: Sequence[float], results: Sequence[Sequence[dict[str, Any]]
     centre = matching_snr(snrs, curves.mean(axis=0).tolist())
     each = [matching_snr(snrs, curve.tolist()) for curve in curves]
     drawn, used = bootstrap(snrs, np.array([[level["counts"] for level in scene] for scene in results]))
-    spread = math.nan
+    spread = None
     if len(each) > 1 and None not in each:
         spread = float(np.std(np.log(np.array(each, float)), ddof=1) / math.sqrt(len(each)))
-    relative = float(np.nanmax([drawn, spread, 0.0]))
+    relative = max(drawn, spread or 0.0)
     return {
         "snr": centre,
         "relative_uncertainty": relative,

@@ -219,3 +219,10 @@ def test_calibration_volumes_are_scenes_of_every_seed_and_snr(templates: Path, m
     assert np.array_equal(made[0].positions, made[1].positions)
     assert made[0].volume.std() < made[1].volume.std()
     assert not np.array_equal(made[0].positions, made[2].positions)
+
+
+def test_a_configuration_is_printed_without_a_folder_and_a_run_needs_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["fit", "--detector", "paper", "--print-config"]) == 0
+    assert 'detector = "paper"' in capsys.readouterr().out
+    assert cli.run(["fit"]) == 2
+    assert "E80 --output: missing" in capsys.readouterr().err

@@ -20,28 +20,34 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / part) for part in ("runtime", "training")]
 
 PIECE = 15_000_000
-PREFIX = "checkpoint.part"
+WEIGHTS = ("checkpoint.pt", "best.pt")
+SMALL = ("config.toml", "classes.json", "log.csv", "validation.csv")
 
 
 def take_parts(parts: Path, run: Path) -> None:
-    """Put the pieces of an earlier call together as the run's checkpoint and settings."""
-    pieces = sorted(parts.glob(f"{PREFIX}*"))
-    if pieces and not (run / "checkpoint.pt").exists():
-        (run / "checkpoint.pt").write_bytes(b"".join(piece.read_bytes() for piece in pieces))
-        for name in ("config.toml", "classes.json", "log.csv", "validation.csv"):
-            if (parts / name).exists():
-                shutil.copy(parts / name, run / name)
+    """Put the pieces of an earlier call together as the run's weights and settings, unless the run has its own."""
+    if (run / WEIGHTS[0]).exists():
+        return
+    for name in WEIGHTS:
+        pieces = sorted(parts.glob(f"{name}.part*"))
+        if pieces:
+            (run / name).write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+    for name in SMALL:
+        if (parts / name).exists():
+            shutil.copy(parts / name, run / name)
 
 
 def leave_parts(parts: Path, run: Path) -> None:
-    """Leave the run's checkpoint in pieces, and its small files."""
-    for old in parts.glob(f"{PREFIX}*"):
+    """Leave the run's weights in pieces, and its small files."""
+    for old in parts.glob("*.part*"):
         old.unlink()
-    data = (run / "checkpoint.pt").read_bytes()
-    for i in range(0, len(data), PIECE):
-        (parts / f"{PREFIX}{i // PIECE:02d}").write_bytes(data[i : i + PIECE])
-    for path in (*run.glob("*.csv"), run / "config.toml", run / "classes.json"):
-        shutil.copy(path, parts / path.name)
+    for name in WEIGHTS:
+        data = (run / name).read_bytes() if (run / name).exists() else b""
+        for i in range(0, len(data), PIECE):
+            (parts / f"{name}.part{i // PIECE:02d}").write_bytes(data[i : i + PIECE])
+    for name in SMALL:
+        if (run / name).exists():
+            shutil.copy(run / name, parts / name)
 
 
 def main() -> None:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from picker_training.datasets.lint import Finding
     from picker_training.picks_options import PicksOptions
 
-Output = Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="The run's folder; goes on if begun.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="RUN", help="The run's folder; goes on if begun.")
+]
 Templates = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Density maps or atomic models of the classes, to simulate scenes.")
 ]
@@ -57,7 +59,7 @@ class ShrecOptions:
 
 
 def resolve(
-    run: Path,
+    run: Path | None,
     file: Path | None,
     *,
     data_set: ShrecOptions,
@@ -81,14 +83,15 @@ def resolve(
     """
     if own.given and data_set != ShrecOptions():
         raise UsageError(80, "--tomograms", "given with --shrec or an option of it", "choose one kind of data")
-    stored = run / "config.toml"
-    path = file or (stored if stored.exists() else None)
+    stored = run / "config.toml" if run else None
+    path = file or (stored if stored and stored.exists() else None)
     config = _begun(path, detector)
     findings: list[Finding] = []
     if data_set.shrec is not None:
         config = _with_data_set(config, data_set, data_set.shrec, validation=validation, named=path is not None)
     if own.given:
-        config, findings = _with_own(config if path or detector else None, run, own, validation=validation, start=start)
+        begun = config if path or detector else None
+        config, findings = _with_own(begun, run or Path("own"), own, validation=validation, start=start)
     if steps is not None:
         config = replace(config, optimiser=replace(config.optimiser, steps=steps))
     return sized(config, size), findings

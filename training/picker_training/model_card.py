@@ -3,7 +3,6 @@
 import colorsys
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from picker_runtime.bundle import Bundle
@@ -83,6 +82,8 @@ def load_network(bundle: Bundle) -> Detector:
     except (KeyError, TypeError, ValueError) as error:
         problem = f"its card does not describe a network that picker knows ({error})"
         raise ModelError(51, bundle.folder.name, problem, "use a bundle that picker-export wrote") from error
+    from safetensors.torch import load_file
+
     if WEIGHTS not in bundle.card.files:
         raise ModelError(51, bundle.folder.name, f"no {WEIGHTS}", "use a bundle that picker-export wrote")
     network.load_state_dict(load_file(bundle.folder / WEIGHTS))

@@ -11,12 +11,10 @@ from picker_training.benchmarking.method import Method, Work
 from picker_training.benchmarking.untrained import BlobMethod, TemplateMatchingMethod
 from picker_training.config import ModelSection, TrainingConfig
 from picker_training.detectors.options import MENDED, PaperOptions, UNetOptions, with_size
+from picker_training.starting import starting_config
 
 BALL = 0.6
 """Radius of the balls that the U-Net learns from over the particle's: touching particles stay two components."""
-
-PAPER_CUBE, PAPER_PADDING, PAPER_BATCH, PAPER_RATE = 64, 8, 32, 1e-3
-"""As published."""
 
 UNET_WIDTHS = {"unet": (8, 16, 32, 64), "unet-wide": (16, 32, 64, 128)}
 """`unet` takes as many operations as `point-s`, `unet-wide` four times as many."""
@@ -47,22 +45,19 @@ def _unet(work: Work, templates: Path, name: str) -> Method:
 
 
 def _paper(work: Work, templates: Path, options: PaperOptions) -> Method:
-    """Return the published network, its width and its batch those of the protocol's part."""
+    """Return the published network and training, its width and its batch those of the protocol's part."""
     part = work.scenes.protocol.paper_width
-    config = base_config(work)
+    config, published = base_config(work), starting_config("paper")
     return LearnedMethod(
         work,
         replace(
             config,
             model=replace(config.model, detector="paper"),
             paper=replace(options, width=round(options.width * part)),
-            data=replace(config.data, crop=PAPER_CUBE, halo=PAPER_PADDING),
-            optimiser=replace(
-                config.optimiser, kind="adam", batch=round(PAPER_BATCH * part), learning_rate=PAPER_RATE,
-                weight_decay=0.0, average=0.0,
-            ),
+            data=replace(published.data, snr=config.data.snr),
+            optimiser=replace(published.optimiser, batch=round(published.optimiser.batch * part)),
         ),
-    )  # fmt: skip
+    )
 
 
 ENTRIES: dict[str, Callable[[Work, Path], Method]] = {

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 
 from picker_runtime.errors import UsageError
 from picker_runtime.geometry import Triple
-from picker_training.simulator.faithful.presets import SHREC2020_TOMOGRAM_SNR as SHREC2020_SNR
-from picker_training.simulator.presets import PRESETS, SHREC2020_CLASSES
+from picker_training.simulator.presets import PRESETS, SHREC2020_CLASSES, SHREC2020_SNR
 from picker_training.simulator.scene import SceneSpec
 
 CROWDING = PRESETS["bench12"].spec

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from picker_runtime.errors import InputError
+from picker_runtime.errors import InputError, UsageError
 from picker_training import fit_options as options
 from picker_training.commands.grouped import takes
 from picker_training.commands.lint import print_findings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def fit(
     data_set: options.ShrecOptions,
     own: PicksOptions,
-    output: options.Output,
+    output: options.Output = None,
     templates: options.Templates = None,
     validation: options.Validation = None,
     config: options.Config = None,
@@ -51,6 +51,8 @@ def fit(
         return InputError.exit_status
     if print_config:
         return _print_config(settings)
+    if output is None:
+        raise UsageError(80, "--output", "missing, and the run needs a folder", "add -o RUN")
     from picker_training import run as training_run
 
     target = choose_device(device, threads)

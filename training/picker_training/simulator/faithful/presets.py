@@ -18,10 +18,7 @@ from picker_training.simulator.faithful.parameters import (
     ShrecParameters,
     even_tilts,
 )
-
-SHREC2020_TOMOGRAM_SNR = 0.02
-"""A choice: as printed, an SNR of 0.004 in the projections gives tomograms of 4e-5 (`predecessor`) to 6e-4 (`white`),
-in which nothing can be found, whereas the published picks are nearly all right."""
+from picker_training.simulator.presets import SHREC2020_SNR
 
 SHREC2020 = Shrec2020Parameters(
     classes=tuple(SHREC2020_CLASS_NUMBERS),
@@ -36,7 +33,7 @@ SHREC2020 = Shrec2020Parameters(
     ice_noise_volt=0.01,
     absorption_ratio=0.08026,
     ice_absorption_volt=0.08026 * ICE_ELECTRON_DENSITY,
-    snr=SHREC2020_TOMOGRAM_SNR,
+    snr=SHREC2020_SNR,  # as printed, 0.004 in the projections, nothing could be found: docs/simulator.md
 )
 
 SHREC2021 = Shrec2021Parameters(

@@ -1,0 +1,29 @@
+"""Job: compare detectors and baselines on one GPU, offline, by the protocol `full`.
+
+    python training/jobs/benchmark.py --templates DIR -o DIR [--protocol full] [--detector NAME ...] [--minutes M]
+
+Takes the options of `picker-training benchmark`, with `full` and `cuda` for its defaults. Needs PyTorch with CUDA,
+numpy, scipy and typer; nothing of picker has to be installed. Call it again to go on: the output folder holds scenes,
+checkpoints and finished rows.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / part) for part in ("runtime", "training")]
+
+DEFAULTS = {"--protocol": "full", "--device": "cuda"}
+
+
+def main() -> int:
+    """Run the command with the options given, and those of a GPU where none is given."""
+    from picker_training.cli import run
+
+    given = sys.argv[1:]
+    missing = [part for name, value in DEFAULTS.items() if name not in given for part in (name, value)]
+    return run(["benchmark", *given, *missing])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
