@@ -72,7 +72,8 @@ def split(tile: Tile, *, halo: int, alignment: int, output_stride: int, min_cell
     edges = list(tile.cube.shape)
     around = max(tile.core.start[axis] - tile.cube.start[axis], tile.cube.stop[axis] - tile.core.stop[axis])
     edges[axis] = half + reach + min(_round_up(around, alignment), reach)
-    if edges[axis] >= tile.cube.shape[axis] or _cells(edges, output_stride) < min_cells:
+    too_small = half >= tile.core.shape[axis] or edges[axis] >= tile.cube.shape[axis]
+    if too_small or _cells(edges, output_stride) < min_cells:
         return []
     halves = []
     start = tile.core.start[axis]

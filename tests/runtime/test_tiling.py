@@ -128,6 +128,13 @@ def test_halves_stand_in_for_their_tile_with_smaller_cubes(shape: Triple, grid: 
             assert half.owned == half.core.grown(grid["output_stride"]).intersection(Box.whole(shape))
 
 
+def test_a_core_of_less_than_one_step_of_the_alignment_is_not_split() -> None:
+    rules = {"halo": 1, "alignment": 16, "output_stride": 2}
+    last = plan((17, 34, 17), tile=(56, 64, 56), **rules, min_cells=1)[-1]
+    assert (last.core.start[1], last.core.stop[1]) == (32, 34)
+    assert split(last, **rules, min_cells=1) == []
+
+
 def test_a_tile_is_not_split_below_the_cells_its_candidates_need() -> None:
     box = Box((0, 0, 0), (32, 32, 32))
     tile = Tile(core=box, cube=box, owned=box)
