@@ -1,4 +1,7 @@
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from training.phantoms import OneScene
@@ -64,3 +67,9 @@ def test_mixed_samples_hold_the_particles_of_two(stored_scene: StoredScene) -> N
             assert torch.equal(more[: len(few)], few)
     assert sum(len(p) for b in mixed for p in b.positions) > 1.3 * sum(len(p) for b in plain for p in b.positions)
     assert_equal(stream(stored_scene, everything, first=2), stream(stored_scene, everything)[2:])
+
+
+def test_workers_that_are_left_while_they_are_busy_end_in_silence() -> None:
+    program = Path(__file__).with_name("abandoned_loader.py")
+    done = subprocess.run([sys.executable, "-W", "ignore", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "left\n", "")

@@ -1,5 +1,7 @@
 """Loading: batches of samples, each a function of (seed, step, place in the batch) alone."""
 
+import atexit
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
@@ -131,5 +133,6 @@ def shares(batch: int, steps: int, *, rank: int, ranks: int) -> list[list[int]]:
 
 def _begin_worker(_worker: int) -> None:
     torch.set_num_threads(1)
+    atexit.register(os._exit, 0)  # a batch on its way out in a thread of PyTorch's would abort Python's own clean-up
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes; the run ends its workers itself
         signal.signal(number, signal.SIG_IGN)
