@@ -31,8 +31,8 @@ from picker_runtime.geometry import Triple
 from picker_training.baselines.correlation import Mixtures
 from picker_training.baselines.peaks import Peaks
 from picker_training.baselines.selection import Known, candidates_of, choose_thresholds, pick_at
-from picker_training.baselines.template_matching import Matching, has_bfloat16, match_templates
-from picker_training.device import choose_device
+from picker_training.baselines.template_matching import Matching, match_templates
+from picker_training.device import choose_device, has_bfloat16
 from picker_training.evaluation import distance
 from picker_training.evaluation.shrec2020 import score_2020
 from picker_training.simulation import truth_of

@@ -17,7 +17,7 @@ def noise(shape: tuple[int, ...] = (24, 40, 56), seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(shape=SHAPES)
 def test_windows_are_bounded_inside_and_of_whole_rows(shape: tuple[int, int, int]) -> None:
     boxes = windows(shape)

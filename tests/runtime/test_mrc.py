@@ -53,7 +53,7 @@ def test_we_read_what_mrcfile_writes(dtype: type[np.generic], tmp_path: Path) ->
     assert np.array_equal(part, array[3:11, 5:24, 7:20].astype(np.float32))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     dtype=st.sampled_from(TYPES), order=st.sampled_from("<>"), shape=st.tuples(*[st.integers(1, 6)] * 3), data=st.data()
 )

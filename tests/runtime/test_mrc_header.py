@@ -25,7 +25,7 @@ WORDS = st.dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     words=WORDS, order=st.sampled_from("<>"), size=st.one_of(st.integers(0, 2**45), st.just(1024 + 4 * 20 * 24 * 28))
 )
@@ -45,7 +45,7 @@ def test_a_mutated_header_is_refused_or_fits_its_file(words: dict[int, int], ord
     assert time.process_time() - start < 0.05
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(block=st.binary(max_size=1024), size=st.integers(0, 2**40))
 def test_random_bytes_are_never_a_surprise(block: bytes, size: int) -> None:
     with pytest.raises(InputError):

@@ -44,13 +44,13 @@ def reads_enough(core: Box, cube: Box, shape: Triple, grid: dict) -> bool:
     return around.intersection(cube) == around and outside.intersection(cube) == outside
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SHAPE, grids())
 def test_cores_partition_the_tomogram(shape: Triple, grid: dict) -> None:
     assert np.all(covered(shape, [tile.core for tile in plan(shape, **grid, min_cells=1)]) == 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SHAPE, grids(), st.integers(1, 40_000))
 def test_cubes_are_alike_aligned_bounded_and_hold_their_core_and_halo(shape: Triple, grid: dict, cells: int) -> None:
     bound = math.prod(e // grid["alignment"] * grid["alignment"] // grid["output_stride"] for e in grid["tile"])
@@ -64,7 +64,7 @@ def test_cubes_are_alike_aligned_bounded_and_hold_their_core_and_halo(shape: Tri
         assert reads_enough(tile.core, tile.cube, shape, grid)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SHAPE, grids())
 def test_a_tile_owns_its_core_and_one_output_cell_around_it_inside_the_tomogram(shape: Triple, grid: dict) -> None:
     for tile in plan(shape, **grid, min_cells=1):
@@ -109,7 +109,7 @@ def test_bounds_without_room_are_refused(tile: Triple, cells: int) -> None:
         plan((64, 64, 64), tile=tile, halo=17, alignment=8, output_stride=2, min_cells=cells)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SHAPE, grids())
 def test_halves_stand_in_for_their_tile_with_smaller_cubes(shape: Triple, grid: dict) -> None:
     rules = {name: grid[name] for name in ("halo", "alignment", "output_stride")}

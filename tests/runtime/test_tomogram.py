@@ -121,7 +121,7 @@ def numpy_reflection(length: int, start: int, stop: int) -> np.ndarray:
 EDGES = st.tuples(st.integers(-70, 70), st.integers(0, 40))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(z=EDGES, y=EDGES, x=EDGES)
 def test_reading_outside_reflects_as_numpy_does(z: tuple[int, int], y: tuple[int, int], x: tuple[int, int]) -> None:
     small = NOISE[:16, :17, :18]

@@ -1,25 +1,16 @@
 """Fixtures of the training tests: phantoms as templates, and one thread, since the arrays are tiny."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from one_thread import one_thread as one_thread
 from training.phantoms import CLASSES, SMALL, write_phantoms
 
 from picker_training.datasets import scenes
 from picker_training.datasets.scenes import StoredScene
 from picker_training.simulator.scene import simulate
 from picker_training.simulator.templates import Template, load_templates
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def test_by_hand() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(3.0, 30.0), st.integers(1, 50)), min_size=3, max_size=7), st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_other_cut_is_better(classes: list[tuple[float, int]], number: int) -> None:
     sizes, counts = (np.array(values, np.float64) for values in zip(*sorted(classes), strict=True))
     chosen = choose_anchors(sizes, counts, number)

@@ -54,7 +54,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 @given(CONFIGS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_configuration_is_read_back_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, config: TrainingConfig
 ) -> None:

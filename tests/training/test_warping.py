@@ -60,7 +60,7 @@ def test_positions_follow_what_is_warped(seed: int) -> None:
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_warp_is_as_small_as_asked_for(seed: int) -> None:
     small = replace(ALL, spin_degree=30.0)
     matrix = draw_warp(small, np.random.default_rng(seed)).matrix

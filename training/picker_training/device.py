@@ -1,4 +1,4 @@
-"""The device that training and simulation run on."""
+"""The device that training and simulation run on, and what it can."""
 
 import torch
 
@@ -21,3 +21,11 @@ def choose_device(name: str, threads: int | None = None) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise EngineError(60, name, "PyTorch sees no GPU here", "leave --device out, or use --device cpu")
     return own_device(torch.device(name))
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Tell whether a device computes in bfloat16: GPUs from Ampere on, and CPUs with AMX or AVX-512 BF16."""
+    if device.type == "cuda":
+        able: bool = torch.cuda.is_bf16_supported(including_emulation=False)
+        return able
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()

@@ -9,7 +9,7 @@ from picker_runtime.geometry import Box
 from picker_runtime.tomogram import Tomogram
 from picker_training.curves import PUBLISHED as PUBLISHED_CURVE
 from picker_training.curves import Panel, draw
-from picker_training.datasets.shrec import read_occupancy_mask, read_truth
+from picker_training.datasets.shrec import TOMOGRAM, read_occupancy_mask, read_truth
 from picker_training.simulation import RECORD
 from picker_training.simulator.fidelity import (
     CORRELATION_STEPS,
@@ -57,7 +57,7 @@ def read_sample(folder: Path) -> Sample:
     truth = read_truth(folder)
     opened = "occupancy_mask_open"
     name = opened if any(folder.glob(f"{opened}.mrc*")) else "occupancy_mask"
-    with Tomogram.open(folder / "reconstruction.mrc") as tomogram:
+    with Tomogram.open(folder / TOMOGRAM) as tomogram:
         voxels, voxel_size = tomogram.read(Box.whole(tomogram.shape)), tomogram.voxel_size
     stored = folder / RECORD
     record = json.loads(stored.read_text()) if stored.exists() else {}

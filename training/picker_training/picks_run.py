@@ -57,7 +57,7 @@ def configure(
             raise UsageError(80, f"--class {name}", "no picks of it in any file", f"give some, or leave {name} out")
     of_model = {c.name: c.diameter_angstrom for c in card.classes} if card else {}
     diameters = picked_tomograms.known_diameters(annotations, section, of_model)
-    named = {pick.tomogram for pick in annotations.picks}
+    named = annotations.named
     sizes = [file.voxel_size for name, file in annotations.tomograms.items() if name in named]
     model = replace(
         config.model, classes=found,

@@ -14,6 +14,7 @@ from picker_training.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from picker_training.config import TrainingConfig
 from picker_training.detectors.base import Detector, Loss
 from picker_training.detectors.transfer import take_over
+from picker_training.device import has_bfloat16
 from picker_training.loading import Batch, Pool, batches
 from picker_training.networks import build_network
 from picker_training.optimisation import build_optimiser, learning_rate
@@ -166,12 +167,8 @@ class Trainer:
                     mean.copy_(value)
 
     def _half_precision(self) -> AbstractContextManager[object]:
-        """Use bfloat16 where the device computes in it (newer GPUs; CPUs with AMX or AVX-512 BF16), else float32."""
-        if self.device.type == "cuda":
-            able = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            able = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-        if able:
+        """Use bfloat16 where the device computes in it, else float32."""
+        if has_bfloat16(self.device):
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 

@@ -74,7 +74,7 @@ def in_ring(array: np.ndarray, planes: int, low: int) -> np.ndarray:
     return ring
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     kind=st.sampled_from(KINDS),

@@ -97,7 +97,7 @@ def test_tiles_are_what_the_cpu_reads(dtype: str, tmp_path: Path) -> None:
         assert len(found[0][1].scores) == (0 if array.dtype.kind == "f" else FakeNetwork.slots)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 1000),
     dtype=st.sampled_from(TYPES),

@@ -8,7 +8,7 @@ from picker_training.simulator.specimen import random_rotations
 
 
 @given(count=st.integers(1, 200))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_any_number_of_them_are_rotations(count: int) -> None:
     rotations = even_rotations(count)
     assert rotations.shape == (count, 3, 3)

@@ -10,7 +10,8 @@ from training.phantoms import PROTEIN_DENSITY, SHARP
 from picker_training.baselines import template_matching
 from picker_training.baselines.correlation import Mixtures
 from picker_training.baselines.rotations import angles_between, even_rotations
-from picker_training.baselines.template_matching import Matching, has_bfloat16, match_template, match_templates
+from picker_training.baselines.template_matching import Matching, match_template, match_templates
+from picker_training.device import has_bfloat16
 from picker_training.simulator.scene import SceneSpec, simulate
 from picker_training.simulator.templates import Template
 

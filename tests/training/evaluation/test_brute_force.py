@@ -58,7 +58,7 @@ def average(places: list[np.ndarray], centres: list[np.ndarray]) -> float | None
 
 
 @given(scenes(), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_2020_and_its_copy(scene: Scene, framed: bool) -> None:
     mask, truth, picks = scene
     dilated = ndimage.grey_dilation(mask, footprint=CROSS, mode="constant", cval=0)
@@ -76,7 +76,7 @@ def test_2020_and_its_copy(scene: Scene, framed: bool) -> None:
 
 
 @given(scenes(), st.integers(0, 3), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_2019(scene: Scene, padding: int, in_tomogram: bool) -> None:
     mask, truth, picks = scene
     shift = np.array([156 * in_tomogram, 0, 0]) + padding
@@ -100,7 +100,7 @@ def test_2019(scene: Scene, padding: int, in_tomogram: bool) -> None:
 
 
 @given(scenes())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_2021(scene: Scene) -> None:
     small, truth, picks = scene
     mask = np.zeros((SLICES + 6, EDGE + 6, EDGE + 6), np.int32)  # no pick lies beyond
@@ -123,7 +123,7 @@ def test_2021(scene: Scene) -> None:
 
 
 @given(scenes())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_paper(scene: Scene) -> None:
     mask, truth, picks = scene
     dilated = ndimage.grey_dilation(mask, footprint=CROSS, mode="constant", cval=0)

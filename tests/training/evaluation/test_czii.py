@@ -141,7 +141,7 @@ def oracle(picks: list[Row], truths: list[Row]) -> dict[str, tuple[int, int, int
 
 
 @given(rows, rows, st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_agrees_with_the_rule_followed_step_by_step_in_any_order(picks: Any, truths: Any, random: Any) -> None:
     random.shuffle(picks)
     found = scored(picks, truths)

@@ -117,7 +117,7 @@ def oracle(rows: list[Any], truth: Truth) -> tuple[int, float]:
 
 
 @given(picks, truths)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_agrees_with_the_rule_followed_step_by_step(rows: list[Any], centres: list[Any]) -> None:
     truth = truth_at(*centres)
     result = score_picks(rows, truth)
@@ -127,7 +127,7 @@ def test_agrees_with_the_rule_followed_step_by_step(rows: list[Any], centres: li
 
 
 @given(picks, truths, st.randoms(use_true_random=False), st.tuples(*[st.integers(-1000, 1000)] * 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_order_and_place_do_not_matter(rows: list[Any], centres: list[Any], random: Any, shift: Any) -> None:
     truth = truth_at(*centres)
     before = score_picks(rows, truth).to_json()

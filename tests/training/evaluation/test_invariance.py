@@ -37,7 +37,7 @@ def localisation(score: Any) -> dict[str, float]:
 
 @by_rule
 @given(scene=scenes(), random=st.randoms(use_true_random=False))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_order_of_the_picks(rule: Any, scene: Scene, random: Any) -> None:
     mask, truth, picks = within(scene)
     shuffled = list(picks)
@@ -47,7 +47,7 @@ def test_order_of_the_picks(rule: Any, scene: Scene, random: Any) -> None:
 
 @by_rule
 @given(scene=scenes(), which=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_double_never_raises_f1(rule: Any, scene: Scene, which: int) -> None:
     mask, truth, picks = within(scene)
     if not picks:
@@ -64,7 +64,7 @@ def test_a_double_never_raises_f1(rule: Any, scene: Scene, which: int) -> None:
 
 @by_rule
 @given(scene=scenes(), label=st.sampled_from(["1bxn", "1qvr", "what"]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_labels_of_the_picks_leave_localisation_alone(rule: Any, scene: Scene, label: str) -> None:
     mask, truth, picks = within(scene)
     if rule is score_2019:  # "0" alone matters there
@@ -75,7 +75,7 @@ def test_labels_of_the_picks_leave_localisation_alone(rule: Any, scene: Scene, l
 
 @by_rule
 @given(scene=scenes())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_exchanging_two_classes_exchanges_their_scores(rule: Any, scene: Scene) -> None:
     mask, truth, picks = within(scene)
     exchange = {"1bxn": "4cr2", "4cr2": "1bxn"}  # 4cr2 is in no scene
@@ -89,7 +89,7 @@ def test_exchanging_two_classes_exchanges_their_scores(rule: Any, scene: Scene) 
 
 @by_rule
 @given(scene=scenes(), shift=st.tuples(*[st.integers(0, 5)] * 3))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_moving_everything_by_whole_voxels(rule: Any, scene: Scene, shift: tuple[int, int, int]) -> None:
     mask, truth, picks = within(scene)
     even = 2 * np.array(shift)  # half rounds to even, so odd steps round otherwise

@@ -367,7 +367,7 @@ def oracle(mask: np.ndarray, picks: list[tuple[str, float, float, float]], frame
 
 
 @given(scenes())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_agrees_with_the_rule_followed_step_by_step(scene: Scene) -> None:
     result = score_scene(*scene)
     found = {"tp": result.tp, "fp": result.fp, "mh": result.mh, "ro": result.ro}
@@ -376,7 +376,7 @@ def test_agrees_with_the_rule_followed_step_by_step(scene: Scene) -> None:
 
 
 @given(scenes(), st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_localisation_does_not_depend_on_file_order(scene: Scene, random: Any) -> None:
     mask, picks, frame = scene
     before = score_scene(mask, picks, frame)

@@ -19,15 +19,12 @@ from picker_runtime.tomogram import MODEL_TOLERANCE, Tomogram
 from picker_training.baselines.blobs import BlobFilter, find_blobs
 from picker_training.baselines.correlation import Mixtures
 from picker_training.baselines.selection import Known, candidates_of, choose_thresholds, pick_at
-from picker_training.baselines.template_matching import Matching, Progress, has_bfloat16, match_templates
-from picker_training.datasets.shrec import read_truth
-from picker_training.device import choose_device
+from picker_training.baselines.template_matching import Matching, Progress, match_templates
+from picker_training.datasets.shrec import TOMOGRAM, read_truth
+from picker_training.device import choose_device, has_bfloat16
 from picker_training.simulator.microscope import Microscope
 from picker_training.simulator.presets import SHREC2020_CLASSES
 from picker_training.simulator.templates import Template, load_templates
-
-CALIBRATION_TOMOGRAM = "reconstruction.mrc"
-
 
 TEMPLATE_MATCHING = "template-matching"
 METHODS = (TEMPLATE_MATCHING, *(kind.value for kind in BlobFilter))
@@ -88,7 +85,7 @@ class Baseline:
             UsageError: E80 if its voxel size is another.
         """
         truth = read_truth(model_folder)
-        volume = read_volume(model_folder / CALIBRATION_TOMOGRAM)
+        volume = read_volume(model_folder / TOMOGRAM)
         if abs(volume.voxel_size / voxel_size - 1) > MODEL_TOLERANCE:
             problem = f"its voxel size is {volume.voxel_size:.4g} A, the tomogram's {voxel_size:.4g} A"
             raise UsageError(80, "--calibration", problem, "calibrate on a tomogram of the same voxel size")

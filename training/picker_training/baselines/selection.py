@@ -10,8 +10,9 @@ from picker_runtime.detections import Detections
 from picker_runtime.nms import pick
 from picker_training.baselines.peaks import Peaks, score_of
 from picker_training.calibration import hits
+from picker_training.detectors.base import Detector
 
-NMS_FRACTION = 0.5
+NMS_FRACTION = Detector.nms_fraction
 """As our own detector's: two picks nearer than this part of their mean diameter are one particle."""
 
 THRESHOLD_HEIGHTS: NDArray[np.float64] = np.geomspace(2.0, 40.0, 33)

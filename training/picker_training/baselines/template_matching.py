@@ -40,11 +40,6 @@ class Matching:
     half_precision: bool = False
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Tell whether a device computes in bfloat16: GPUs, and CPUs with AMX or AVX-512 BF16."""
-    return device.type == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-
-
 def match_templates(
     tomograms: Mixtures,
     templates: Sequence[Template],

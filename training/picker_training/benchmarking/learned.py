@@ -19,9 +19,9 @@ from picker_training.baselines.selection import Known, choose_thresholds, pick_a
 from picker_training.baselines.unet_picking import ComponentLimits, choose_settings, components, label_file
 from picker_training.benchmarking.method import Method, Settings, Timing, Training, Work
 from picker_training.benchmarking.protocol import Difficulty
-from picker_training.benchmarking.scenes import TOMOGRAM
 from picker_training.config import TrainingConfig, dump_config, load_config
 from picker_training.datasets.annotated import AnnotatedVolume
+from picker_training.datasets.shrec import TOMOGRAM
 from picker_training.detectors.base import Detector
 from picker_training.detectors.cost import Cost, cost_of
 from picker_training.detectors.unet import UNetDetector

@@ -17,7 +17,8 @@ from picker_runtime.mrc import write_mrc
 from picker_runtime.tomogram import Tomogram
 from picker_training.benchmarking.method import Method, Settings, Timing
 from picker_training.benchmarking.protocol import Difficulty, Protocol
-from picker_training.benchmarking.scenes import TOMOGRAM, BenchmarkScenes
+from picker_training.benchmarking.scenes import BenchmarkScenes
+from picker_training.datasets.shrec import TOMOGRAM
 from picker_training.evaluation.rules import Options, Rule
 from picker_training.evaluation.scoring import score_files
 

@@ -17,12 +17,11 @@ from picker_runtime.tomogram import Tomogram
 from picker_training.benchmarking.protocol import Difficulty, Protocol
 from picker_training.datasets.annotated import AnnotatedVolume
 from picker_training.datasets.scenes import StoredScene, load_scene, store_scene
-from picker_training.datasets.shrec import LOCATIONS, read_truth, write_truth
+from picker_training.datasets.shrec import LOCATIONS, TOMOGRAM, read_truth, write_truth
 from picker_training.datasets.truth import Truth
 from picker_training.simulator.scene import Scene, simulate
 from picker_training.simulator.templates import Template, load_templates
 
-TOMOGRAM = "reconstruction.mrc"
 SEED = 1
 """Of the samples, unless another is asked for."""
 

@@ -18,11 +18,13 @@ from picker_training.baselines.correlation import Mixtures
 from picker_training.baselines.peaks import Peaks
 from picker_training.baselines.picking import read_volume
 from picker_training.baselines.selection import Known, candidates_of, choose_thresholds, pick_at
-from picker_training.baselines.template_matching import Matching, has_bfloat16, match_templates
+from picker_training.baselines.template_matching import Matching, match_templates
 from picker_training.benchmarking.method import Method, Settings, Timing, Work
 from picker_training.benchmarking.protocol import Difficulty
-from picker_training.benchmarking.scenes import TOMOGRAM, folder_name
+from picker_training.benchmarking.scenes import folder_name
 from picker_training.datasets.annotated import AnnotatedVolume
+from picker_training.datasets.shrec import TOMOGRAM
+from picker_training.device import has_bfloat16
 from picker_training.simulator.templates import Template, load_templates
 
 ENERGY = 0.98

@@ -53,8 +53,9 @@ class Density:
         reach = round(min(max(diameter_voxels / 4, 1.0), 6.0)) if diameter_voxels else REACH_OF_UNKNOWN
         steps = np.random.default_rng(0).normal(size=(SURROUNDINGS, len(chosen), 3))
         steps *= (diameter_voxels * 1.5 or 6.0 * reach) / np.linalg.norm(steps, axis=-1, keepdims=True)
-        beside = np.mean([self.around(chosen + step, reach) for step in steps], axis=0)
-        differences = self.around(chosen, reach) - beside
+        places = np.concatenate([chosen[None], chosen + steps])
+        own, *others = self.around(places.reshape(-1, 3), reach).reshape(len(places), -1)
+        differences = own - np.mean(others, axis=0)
         spread = float(np.std(differences))
         return float(abs(np.mean(differences))) / (spread / np.sqrt(len(chosen))) if spread > 0 else 0.0
 

@@ -68,7 +68,7 @@ def lint(
     look: opens a tomogram to compare its density with the picks.
     """
     look = look or (lambda file: look_at(file, invert=section.invert))
-    named = {pick.tomogram for pick in annotations.picks}
+    named = annotations.named
     findings = [
         *_unreadable(annotations, named),
         *_strays(annotations),

@@ -82,7 +82,7 @@ def open_tomograms(
             too small, or holds too few particles, for a block to be held back.
     """
     annotations = read_annotations(section)
-    named = {pick.tomogram for pick in annotations.picks}
+    named = annotations.named
     for error in [*annotations.unreadable.values(), *(e for n, e in annotations.refused.items() if n in named)]:
         raise error
     masks = ignore_masks(section, _names(annotations))
@@ -154,7 +154,7 @@ def ignore_masks(section: PicksSection, tomograms: Sequence[str]) -> dict[str, P
 
 
 def _names(annotations: Annotations) -> list[str]:
-    named = {pick.tomogram for pick in annotations.picks}
+    named = annotations.named
     return [name for name in annotations.tomograms if name in named]
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from picker_runtime.errors import InputError, PickerError, UsageError
 from picker_runtime.formats import FORMATS, FormatContext, read_named_picks
-from picker_runtime.formats.base import UNNAMED, NamedPick
+from picker_runtime.formats.base import UNNAMED
 from picker_runtime.geometry import Triple
 from picker_runtime.outputs import stem_of
 from picker_runtime.tomogram import Tomogram
@@ -57,6 +57,11 @@ class Annotations:
     refused: dict[str, PickerError]
     picks: tuple[ListedPick, ...]
     unreadable: dict[Path, PickerError]
+
+    @property
+    def named(self) -> set[str]:
+        """Stems of the tomograms that picks belong to, whether they are there or not."""
+        return {pick.tomogram for pick in self.picks}
 
 
 def read_annotations(section: PicksSection) -> Annotations:
@@ -115,18 +120,21 @@ def read_file(
     """
     own = owner_of(path, {*tomograms, *known})
     geometries = {(tomogram.shape, tomogram.voxel_size): None for tomogram in tomograms.values()}
+    renamed = {old.lower(): new for old, new in parse_pairs(section.renamed, "renamed").items()}
     picks = []
     for number, (shape, voxel_size) in enumerate(geometries):
         context = FormatContext(
             tomogram=own, shape=shape, voxel_size=voxel_size, class_names=(),
             relion_centre=cast(Literal["core", "python"], section.relion_centre),
         )  # fmt: skip
+        anchor = anchor_of(path, shape)
         for row in read_named_picks(path, context):
             tomogram = row.tomogram if row.tomogram in tomograms else stem_of(Path(row.tomogram)) or own
             place = tomograms.get(tomogram)
             if (place is None and number == 0) or (place is not None and place[2:] == (shape, voxel_size)):
-                named = row._replace(name=_class_in_name(path, own) or row.name)
-                picks.append(_listed(path, named, tomogram, shape, section))
+                name = (_class_in_name(path, own) or row.name).lower()
+                position = _placed(row.position, anchor, shape, section)
+                picks.append(ListedPick(path, row.line, tomogram, renamed.get(name, name), position, row.diameter))
     return sorted(picks, key=lambda pick: pick.line)
 
 
@@ -141,14 +149,13 @@ def anchor_of(path: Path, shape: Triple) -> NDArray[np.float64]:
     return np.array(shape) / 2 if FORMATS["relion5"].recognises(path) else np.zeros(3)
 
 
-def _listed(path: Path, row: NamedPick, tomogram: str, shape: Triple, section: PicksSection) -> ListedPick:
-    anchor = anchor_of(path, shape)
-    offset = (np.array(row.position) - anchor) * section.scale
+def _placed(
+    position: tuple[float, float, float], anchor: NDArray[np.float64], shape: Triple, section: PicksSection
+) -> tuple[float, float, float]:
+    """Return a position, zyx, as the section says that the file's coordinates are to be read."""
+    offset = (np.array(position) - anchor) * section.scale
     z, y, x = (anchor + (offset[::-1] if section.axes == "zyx" else offset)).tolist()
-    renamed = {old.lower(): new for old, new in parse_pairs(section.renamed, "renamed").items()}
-    name = row.name.lower()
-    position = (shape[0] - 1 - z if section.flip_z else z, y, x)
-    return ListedPick(path, row.line, tomogram, renamed.get(name, name), position, row.diameter)
+    return (shape[0] - 1 - z if section.flip_z else z), y, x
 
 
 def _class_in_name(path: Path, own: str) -> str:

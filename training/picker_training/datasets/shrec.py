@@ -33,6 +33,7 @@ from picker_runtime.mrc import MrcFile, write_mrc
 from picker_runtime.tomogram import Tomogram
 from picker_training.datasets.truth import Truth
 
+TOMOGRAM = "reconstruction.mrc"
 LOCATIONS = "particle_locations.txt"
 VOLUMES = (
     "reconstruction", "grandmodel", "class_mask", "occupancy_mask", "occupancy_mask_open", "class_bbox",

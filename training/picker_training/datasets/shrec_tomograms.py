@@ -9,7 +9,7 @@ import numpy as np
 from picker_runtime.errors import InputError, PickerError, UsageError
 from picker_training.config import AnnotatedSection, TrainingConfig
 from picker_training.datasets.annotated import AnnotatedTomogram, annotate
-from picker_training.datasets.shrec import LOCATIONS, find_file, read_occupancy_mask, read_truth
+from picker_training.datasets.shrec import LOCATIONS, TOMOGRAM, find_file, read_occupancy_mask, read_truth
 from picker_training.datasets.training_volume import TrainingVolume, training_volume
 from picker_training.datasets.truth import Truth
 from picker_training.simulator.presets import SHREC2020_CLASSES
@@ -129,6 +129,6 @@ def mean_diameters(config: TrainingConfig, volumes: Mapping[str, MaskVolumes]) -
 
 def _is_complete(folder: Path) -> bool:
     try:
-        return bool(find_file(folder, LOCATIONS) and find_file(folder, "reconstruction.mrc"))
+        return bool(find_file(folder, LOCATIONS) and find_file(folder, TOMOGRAM))
     except PickerError:
         return False

@@ -8,7 +8,7 @@ import numpy as np
 from picker_runtime.errors import InputError, PickerError
 from picker_runtime.geometry import Box, Triple
 from picker_runtime.mrc import MrcFile
-from picker_training.datasets.shrec import find_file, open_file, read_truth
+from picker_training.datasets.shrec import TOMOGRAM, find_file, open_file, read_truth
 from picker_training.datasets.truth import Truth
 
 MASKS = ("occupancy_mask", "class_mask", "grandmodel")
@@ -66,7 +66,7 @@ def training_volume(folder: Path, *, year: int | None = None, z_offset: int | No
         InputError: E46, if there is no reconstruction, it is compressed, or what its slab is cannot be told; E10 to E22
             if a volume cannot be read.
     """
-    path = find_file(folder, "reconstruction.mrc")
+    path = find_file(folder, TOMOGRAM)
     if path.suffix == ".gz":
         raise _refusal(folder, f"{path.name} is compressed", f"decompress it: gunzip -k {path.name}")
     with MrcFile(path) as file:
