@@ -1,21 +1,26 @@
 """Bundling: from a training run to a complete model folder, every number on its card measured through its graph."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from numpy.typing import NDArray
+from safetensors.torch import save
 
 from picker_export.batch_norm import reestimate_batch_norm
+from picker_export.half_weights import half_weights, round_to_half
 from picker_export.halo import measure_halo, with_calibration
+from picker_export.judging import Judgement
 from picker_export.onnx_export import export_graph
 from picker_export.parity import Parity, report_parity
-from picker_runtime.atomic import atomic_writer, check_writable_folder, write_text
-from picker_runtime.bundle import GRAPH, SELFTEST, Bundle, write_card
+from picker_export.precision import add_precisions
+from picker_runtime.atomic import atomic_writer, check_writable_folder, write_bytes, write_text
+from picker_runtime.bundle import GRAPH, GRAPHS, SELFTEST, Bundle, write_card
 from picker_runtime.card import ModelCard
 from picker_runtime.engines.openvino import OpenVinoEngine
 from picker_runtime.errors import UsageError
@@ -25,18 +30,24 @@ from picker_training.choice import Choice
 from picker_training.config import TrainingConfig, load_config
 from picker_training.datasets.annotated import AnnotatedVolume
 from picker_training.detectors.base import Detector
-from picker_training.loading import batches
+from picker_training.loading import Batch, Pool, batches
 from picker_training.model_card import WEIGHTS, decoded, draft_card
 from picker_training.run import BEGUN_WITH, CONFIG, load_average
 from picker_training.training_data import calibration_volumes, open_data
 
 README = "README.md"
 NORM_BATCHES = 40
-NORM_SEED_SHIFT = 1_000_000
+SCALE_BATCHES = 16
+"""Batches that int8 is scaled by."""
+BATCH = 4
+FIRST_BATCH = 1_000_000
+"""Number of the first batch that is drawn for the export; a run has none of so high a number."""
+PRECISION = "precision"
+"""Key of the judgements among a card's metrics."""
 SELFTEST_EDGE, SELFTEST_STEP = 48, 16
 """Edge of the self-test's cube in voxels; in a thinner scene the next smaller multiple of the step."""
-SELFTEST_CELLS = 16
-"""Least number of output cells along that edge: a cube has no fewer than a graph has candidates."""
+LEAST_CELLS = 16
+"""Least number of output cells along a cube's edge: a graph takes no cube with fewer cells than it has candidates."""
 MAX_FILE_BYTES = 8_000_000
 MAX_BUNDLE_BYTES = 20_000_000
 LARGE = "train a narrower network, or say --large if the model is not to be packaged"
@@ -48,20 +59,32 @@ Say = Callable[[str], None]
 class ExportOptions:
     """What the caller decides: the bundle's version and licence, which weights of the run it holds, and its size.
 
-    large: let its files be larger than those that are packaged.
+    precisions: of the graphs beside the float32 one. large: let its files be larger than those that are packaged.
+
+    Raises:
+        UsageError: E80 for an unknown precision.
     """
 
     version: str
     licence: str
     checkpoint: Choice | None = None
+    precisions: tuple[str, ...] = tuple(GRAPHS)
     large: bool = False
 
+    def __post_init__(self) -> None:
+        for precision in self.precisions:
+            if precision not in GRAPHS:
+                raise UsageError(80, f"--precision {precision}", "no such precision", f"give {', '.join(GRAPHS)}")
 
-def export_run(run: Path, templates: Path | None, folder: Path, options: ExportOptions, say: Say) -> list[Parity]:
-    """Write the bundle of a training run into a folder and return its parity reports.
+
+def export_run(
+    run: Path, templates: Path | None, folder: Path, options: ExportOptions, say: Say
+) -> list[Parity | Judgement]:
+    """Write the bundle of a training run into a folder; return how engines and precisions compare.
 
     Raises:
         UsageError: E83 if the run has no checkpoint; E84 if a file comes out too large.
+        EngineError: E60 if int8 is asked for and nncf is not installed.
         OutputError: E70 or E71 if the folder cannot be written.
     """
     check_writable_folder(folder)
@@ -69,36 +92,41 @@ def export_run(run: Path, templates: Path | None, folder: Path, options: ExportO
     network, step = load_average(run, config, torch.device("cpu"), options.checkpoint)
     say(f"weights after step {step}; BatchNorm re-estimated on {NORM_BATCHES} batches")
     data = open_data(run, config, templates, torch.device("cpu"))
-    augmentation = Augmentation(
-        crop=config.data.crop, halo=config.data.halo, snr=(config.data.snr[0], config.data.snr[1])
-    )
-    first = NORM_SEED_SHIFT
-    reestimate_batch_norm(
-        network, batches(data.pool, augmentation, batch=4, first_step=first, steps=first + NORM_BATCHES, workers=0)
-    )
-    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / WEIGHTS)
+    round_to_half(network)
+    reestimate_batch_norm(network, _draw(data.pool, config, crop=config.data.crop, first=0, count=NORM_BATCHES))
+    write_bytes(folder / WEIGHTS, save(half_weights(network)))
     card = replace(draft_card(config, data.diameters_angstrom), version=options.version, licence=options.licence)
     detector = decoded(network, card)
     export_graph(detector, folder / GRAPH)
     scenes = calibration_volumes(config, templates)
-    with OpenVinoEngine(folder / GRAPH) as engine:
-        judged = [judge(candidates_of(engine, card, scene), card, scene) for scene in scenes]
-        thresholds = choose_thresholds(judged, len(card.classes))
-        halo, curve = measure_halo(engine, card, scenes[:2], thresholds)
-        card = with_calibration(card, thresholds, halo, curve)
-        say(f"thresholds {dict(zip(card.class_names, thresholds.tolist(), strict=True))}")
-        say(f"halo {halo}, agreement with whole-volume inference {curve}")
-        write_selftest(folder, engine, scenes[0], max(SELFTEST_EDGE, SELFTEST_CELLS * card.output_stride))
-    card = replace(card, training=_training_facts(config, network, step) | _origin(run))
+    card = _calibrated(folder, card, scenes, say)
+    cubes = partial(_cubes, data.pool, config, card)
+    judgements = add_precisions(folder, card, options.precisions, cubes=cubes, scenes=scenes, say=say)
+    metrics = {PRECISION: {one.precision: one.to_json() for one in judgements if one.passed}} if judgements else {}
+    card = replace(card, training=_training_facts(config, network, step) | _origin(run), metrics=metrics)
     card = write_card(folder, card)
     write_text(folder / README, describe(card))
     if not options.large:
         _check_sizes(folder)
-    return report_parity(Bundle.open(folder), scenes[1:2] or scenes)
+    return [*report_parity(Bundle.open(folder), scenes[1:2] or scenes), *judgements]
+
+
+def _calibrated(folder: Path, card: ModelCard, scenes: list[AnnotatedVolume], say: Say) -> ModelCard:
+    """Return the card with thresholds and halo measured through the folder's graph; write the graph's self-test."""
+    with OpenVinoEngine(folder / GRAPH) as engine:
+        judged = [judge(candidates_of(engine, card, scene), card, scene) for scene in scenes]
+        thresholds = choose_thresholds(judged, len(card.classes))
+        halo, curve = measure_halo(engine, card, scenes[:2], thresholds)
+        write_selftest(folder, engine, scenes[0], max(SELFTEST_EDGE, LEAST_CELLS * card.output_stride))
+    say(f"thresholds {dict(zip(card.class_names, thresholds.tolist(), strict=True))}")
+    say(f"halo {halo}, agreement with whole-volume inference {curve}")
+    return with_calibration(card, thresholds, halo, curve)
 
 
 def put_metrics(folder: Path, files: list[Path]) -> None:
     """Replace the measured figures on a bundle's card by those of JSON files, merged, and its README with it.
+
+    What the export measured of the precisions stays.
 
     Raises:
         UsageError: E80 if a file is not readable JSON with one object.
@@ -109,7 +137,9 @@ def put_metrics(folder: Path, files: list[Path]) -> None:
             figures |= json.loads(file.read_text("utf-8"))
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(80, str(file), f"no JSON object in it ({error})", "give what bench12.py wrote") from error
-    card = write_card(folder, replace(Bundle.open(folder).card, metrics=figures))
+    card = Bundle.open(folder).card
+    kept = {key: value for key, value in card.metrics.items() if key == PRECISION}
+    card = write_card(folder, replace(card, metrics=kept | figures))
     write_text(folder / README, describe(card))
 
 
@@ -142,6 +172,20 @@ def describe(card: ModelCard) -> str:
         f"## Halo\n\n{card.halo} voxels; agreement with whole-volume inference by halo: {card.halo_curve}\n\n"
         f"## Measured\n\n```json\n{metrics}\n```\n"
     )
+
+
+def _draw(pool: Pool, config: TrainingConfig, *, crop: int, first: int, count: int) -> Iterator[Batch]:
+    """Yield training batches that the run did not see, by number from `FIRST_BATCH` on, without augmentation."""
+    augmentation = Augmentation(crop=crop, halo=config.data.halo, snr=(config.data.snr[0], config.data.snr[1]))
+    first += FIRST_BATCH
+    return batches(pool, augmentation, batch=BATCH, first_step=first, steps=first + count, workers=0)
+
+
+def _cubes(pool: Pool, config: TrainingConfig, card: ModelCard) -> Iterator[NDArray[np.float32]]:
+    """Yield cubes `(1, 1, d, h, w) float32`, normalised, that int8 is scaled by."""
+    crop = max(config.data.crop, LEAST_CELLS * card.output_stride)
+    for batch in _draw(pool, config, crop=crop, first=NORM_BATCHES, count=SCALE_BATCHES):
+        yield from batch.cubes.numpy()[:, None]
 
 
 def _origin(run: Path) -> dict[str, Any]:

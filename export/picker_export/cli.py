@@ -33,12 +33,17 @@ def onnx(
     checkpoint: Annotated[
         Choice | None, typer.Option(help="The weights that validated best, or the last; default: best if there is one.")
     ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(metavar="fp32|fp16|int8", help="Of the graphs; repeatable. Default: all; fp32 is always there."),
+    ] = None,
     large: Annotated[bool, typer.Option("--large", help="Let files be larger than 8 MB: `paper` is.")] = False,
 ) -> int:
     """Write a complete bundle: graph, weights, card with measured thresholds and halo, self-test, parity report."""
     from picker_export.bundling import ExportOptions, export_run
 
-    options = ExportOptions(version=version, licence=licence, checkpoint=checkpoint, large=large)
+    precisions = {"precisions": tuple(precision)} if precision else {}
+    options = ExportOptions(version=version, licence=licence, checkpoint=checkpoint, large=large, **precisions)
     reports = export_run(run, templates, output, options, lambda line: print(line, file=sys.stderr))
     for report in reports:
         print(json.dumps(report.to_json()))

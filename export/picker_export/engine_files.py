@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
-
-from picker_export.precision import to_half
+from picker_export.half import half_graph
 from picker_runtime.atomic import write_bytes
-from picker_runtime.bundle import Bundle
+from picker_runtime.bundle import GRAPHS, Bundle
 from picker_runtime.engines.cache import EngineCache, PlanKey, Say
+from picker_runtime.engines.choice import ON_GPU
 from picker_runtime.engines.networks import announced_build, first_gpu, plan_key
 from picker_runtime.engines.tensorrt import (
     LIBRARIES,
@@ -25,9 +24,7 @@ from picker_runtime.engines.tensorrt import (
 from picker_runtime.errors import EngineError, UsageError
 from picker_runtime.geometry import Triple
 
-HALF_GRAPH = "model.fp16.onnx"
 NAMES = {"tensorrt": TENSORRT.engine, "rtx": RTX.engine}
-PRECISIONS = ("fp32", "fp16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +44,7 @@ class EngineOrder:
     compatible: bool = False
 
     def __post_init__(self) -> None:
-        for option, value, known in (("library", self.library, NAMES), ("precision", self.precision, PRECISIONS)):
+        for option, value, known in (("library", self.library, NAMES), ("precision", self.precision, ON_GPU)):
             if value not in known:
                 raise UsageError(80, f"--{option}", f"{value!r} is none of {', '.join(known)}", "give one of them")
 
@@ -112,12 +109,7 @@ def _cubes(bundle: Bundle, order: EngineOrder) -> tuple[int, int, int, int, int]
 
 def _graph(bundle: Bundle, precision: str, say: Say) -> tuple[bytes, str]:
     """Return the graph's bytes and name; float16 is the bundle's own where it has one."""
-    if precision == "fp32":
-        return read_graph(bundle.graph), bundle.graph.name
-    if HALF_GRAPH in bundle.card.files:
-        return read_graph(bundle.folder / HALF_GRAPH), HALF_GRAPH
-    say(f"{bundle.card.name} has no {HALF_GRAPH}: converting its float32 graph")
-    try:
-        return to_half(onnx.load(bundle.graph)).SerializeToString(), HALF_GRAPH
-    except ValueError as error:
-        raise EngineError(62, bundle.graph.name, f"cannot be float16: {error}", "use --precision fp32") from error
+    if precision in bundle.graphs:
+        return read_graph(bundle.graphs[precision]), bundle.graphs[precision].name
+    say(f"{bundle.card.name} has no {GRAPHS[precision]}: converting its float32 graph")
+    return half_graph(bundle.graph), GRAPHS[precision]

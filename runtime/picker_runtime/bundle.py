@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from picker_runtime.atomic import write_text
 from picker_runtime.card import FILE_NAME, ModelCard
 from picker_runtime.errors import ModelError
+from picker_runtime.ir_safety import CONSTANTS, check_ir
 from picker_runtime.onnx_safety import check_graph
 
 CARD = "card.json"
 GRAPH = "model.onnx"
+GRAPHS = {"fp32": GRAPH, "fp16": "model.fp16.onnx", "int8": "model.int8.xml"}
+"""File of each precision; every bundle has the first, the others are made of it."""
 SELFTEST = "selftest.npz"
 MODELS = Path(__file__).parent / "models"
 """The bundles that come with the package, one folder a name."""
@@ -42,13 +45,30 @@ class Bundle:
             raise ModelError(51, f"{folder.name}/{CARD}", f"files does not name {GRAPH}", "export the model again")
         for name, digest in card.files.items():
             _check_hash(folder / name, digest)
-        check_graph(folder / GRAPH)
-        return cls(folder, card)
+        bundle = cls(folder, card)
+        for path in bundle.graphs.values():
+            bundle._check(path)
+        return bundle
 
     @property
     def graph(self) -> Path:
-        """Path of the ONNX graph."""
+        """Path of the float32 graph."""
         return self.folder / GRAPH
+
+    @property
+    def graphs(self) -> dict[str, Path]:
+        """Paths of all its graphs, by precision."""
+        return {precision: self.folder / name for precision, name in GRAPHS.items() if name in self.card.files}
+
+    def _check(self, graph: Path) -> None:
+        if graph.suffix == ".onnx":
+            check_graph(graph)
+            return
+        constants = graph.with_suffix(CONSTANTS).name
+        if constants not in self.card.files:
+            problem = f"files names {graph.name} without {constants}"
+            raise ModelError(51, f"{self.folder.name}/{CARD}", problem, "export the model again")
+        check_ir(graph)
 
     def selftest(self) -> dict[str, NDArray[Any]] | None:
         """Return the arrays of the self-test, an input and the output it must give; None where the card names none.

@@ -92,6 +92,7 @@ def detect(
     output: options.Output = Path("picks"),
     model: options.Model = "shrec12",
     engine: options.Engine = "auto",
+    precision: options.Precision = "auto",
     threads: options.Threads = None,
     tile: options.Tile = None,
     batch: options.Batch = 1,
@@ -109,8 +110,8 @@ def detect(
 ) -> int:
     """Find the particles of tomograms and write them as CSV and in other formats."""
     settings = DetectSettings(
-        inputs=tuple(inputs or ()), output=output, model=model, engine=engine, threads=threads, batch=batch,
-        tile=parse_tile(tile), voxel_size=voxel_size, mode0=mode0, invert=invert,
+        inputs=tuple(inputs or ()), output=output, model=model, engine=engine, precision=precision, threads=threads,
+        batch=batch, tile=parse_tile(tile), voxel_size=voxel_size, mode0=mode0, invert=invert,
         thresholds=Thresholds.parse(threshold or ()), classes=parse_classes(classes), mask=mask,
         formats=tuple(formats or ()), relion_centre=relion_centre,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from picker_runtime.bundle import GRAPH, Bundle
 from picker_runtime.detections import Detections
 from picker_runtime.engines import open_engine
 from picker_runtime.engines.base import Prefetching
-from picker_runtime.engines.choice import Choice, choose_engine
+from picker_runtime.engines.choice import choose_both
 from picker_runtime.errors import InputError, UsageError
 from picker_runtime.geometry import Triple
 from picker_runtime.intensity import Intensity
@@ -54,6 +54,7 @@ class Picker:
 
     model: name of a bundled model, or a model's folder.
     engine: a name in `engines.ENGINES` or `engines.GPU_ENGINES`, or "auto"; `choice` says what that took, and why.
+    precision: "fp32", "fp16", "int8" or "auto": float32 on CPUs, float16 on GPUs where the model has it.
     threads: None for all that the process may use.
     tile: upper bounds of a cube's edges in voxels, one number or z, y, x; None for the model's own.
     halo: voxels around a core; None for the model's own. batch: cubes to a call of the graph.
@@ -68,6 +69,7 @@ class Picker:
         model: str | os.PathLike[str] = "shrec12",
         *,
         engine: str = "auto",
+        precision: str = "auto",
         threads: int | None = None,
         tile: int | Triple | None = None,
         halo: int | None = None,
@@ -78,8 +80,9 @@ class Picker:
                 raise UsageError(80, f"--{name}", f"{value} is less than {least}", f"give {least} or more")
         self.bundle = Bundle.open(os.fspath(model))
         self.card = self.bundle.card
-        self.choice = choose_engine() if engine == "auto" else Choice(engine=engine, reason="asked for", notable=False)
-        self._engine = open_engine(self.choice.engine, self.bundle.graph, threads=threads, batch=batch)
+        graphs = self.bundle.graphs
+        self.choice, self.precision = choose_both(engine, precision, graphs)
+        self._engine = open_engine(self.choice.engine, graphs[self.precision], threads=threads, batch=batch)
         self._scanner = Scanner(
             engine=self._engine,
             card=self.card,
@@ -91,6 +94,7 @@ class Picker:
             "halo": self._scanner.halo,
             "batch": batch,
             "engine_reason": self.choice.reason,
+            "precision": self.precision,
         }
         self._entered = False
 

@@ -15,7 +15,7 @@ from picker_runtime.bundle import Bundle, known_models
 from picker_runtime.engines import ENGINES, open_engine
 from picker_runtime.engines.base import Candidates
 from picker_runtime.engines.cache import cache_folder
-from picker_runtime.engines.choice import GPU_ENGINES, choose_engine, installed, obstacle_to_choosing
+from picker_runtime.engines.choice import GPU_ENGINES, choose_engine, installed, obstacle_to_choosing, precisions_of
 from picker_runtime.engines.driver import probe_driver
 from picker_runtime.engines.threads import available_threads
 from picker_runtime.errors import EngineError, ModelError, PickerError
@@ -26,8 +26,8 @@ REQUIRED = ("picker-cryoet", "numpy", "openvino", "typer")
 OPTIONAL = ("onnxruntime", "torch", "onnx")
 FOR_GPUS = (*(facts.distribution for facts in GPU_ENGINES.values()), "cuda-bindings", "cuda-core")
 REINSTALL = "pip install --force-reinstall picker-cryoet"
-SELFTEST_TOLERANCE = 1e-3
-"""Largest difference of a score, and of a centre in voxels, from the output that came with the model."""
+SELFTEST_TOLERANCES = {"fp32": 1e-3, "fp16": 0.02, "int8": 0.25}
+"""Largest difference of a score, and of a centre in voxels, from the float32 output that came with the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +129,14 @@ def _model(name: str) -> Iterator[Finding]:
     driver = probe_driver()
     usable = [engine for engine in GPU_ENGINES if obstacle_to_choosing(engine, driver) is None]
     for engine in [*usable, *ENGINES]:
-        yield _engine(engine, bundle, arrays)
+        for precision in precisions_of(engine):
+            if precision in bundle.graphs:
+                yield _engine(engine, precision, bundle, arrays)
 
 
-def _engine(name: str, bundle: Bundle, arrays: dict[str, NDArray[Any]] | None) -> Finding:
+def _engine(name: str, precision: str, bundle: Bundle, arrays: dict[str, NDArray[Any]] | None) -> Finding:
     try:
-        with open_engine(name, bundle.graph) as engine:
+        with open_engine(name, bundle.graphs[precision]) as engine:
             if arrays is None:
                 return Finding(text=f"engine {name} opens {bundle.card.name}, which has no self-test")
             cube = _Cube(arrays)
@@ -144,8 +146,8 @@ def _engine(name: str, bundle: Bundle, arrays: dict[str, NDArray[Any]] | None) -
             return Finding(text=f"engine {name} is not installed", mark="-")
         return Finding.of(error)
     difference = _difference(found, arrays, bundle.card.candidate_floor)
-    text = f"engine {name} on the self-test of {bundle.card.name}: differs by {difference:.1e} at most"
-    if difference <= SELFTEST_TOLERANCE:
+    text = f"engine {name} in {precision} on the self-test of {bundle.card.name}: differs by {difference:.1e} at most"
+    if difference <= SELFTEST_TOLERANCES[precision]:
         return Finding(text=text)
     fix = f"use another --engine, and report this ({name} {installed(name) or ''})"
     return Finding(text=f"{text}. Fix: {fix}", mark="FAIL", exit_status=EngineError.exit_status)

@@ -56,7 +56,7 @@ def _record(record: DetectionRecord) -> list[tuple[str, ...]]:
     return [
         ("tomogram", record.tomogram.path or record.tomogram.name),
         ("shape", f"{z} x {y} x {x} voxels (z, y, x)", f"{record.tomogram.voxel_size_angstrom:.4g} A"),
-        ("model", f"{record.model.name} {record.model.version}", f"engine {record.engine}"),
+        ("model", f"{record.model.name} {record.model.version}", f"engine {record.engine}", *_precision(record)),
         *picks,
         ("candidates", f"{record.candidates} from score {record.floor:g}"),
         ("seconds", *(f"{stage} {seconds:.2f}" for stage, seconds in record.timings.items())),
@@ -65,12 +65,17 @@ def _record(record: DetectionRecord) -> list[tuple[str, ...]]:
     ]
 
 
+def _precision(record: DetectionRecord) -> tuple[str, ...]:
+    return tuple(str(record.options[name]) for name in ("precision",) if name in record.options)
+
+
 def _model(bundle: Bundle) -> list[tuple[str, ...]]:
     card = bundle.card
     return [
         ("model", f"{card.name} {card.version}", card.licence),
         ("voxel size", f"{card.voxel_size_angstrom:g} A"),
         ("particles", card.polarity),
+        ("precisions", *bundle.graphs),
         ("tile", " x ".join(map(str, card.tile)), f"halo {card.halo}"),
         *((c.name, f"{c.diameter_angstrom:g} A", f"threshold {c.threshold:g}") for c in card.classes),
     ]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from picker_runtime.errors import InputError
 from picker_runtime.file_voxels import FileVoxels
 from picker_runtime.geometry import Box, Triple
+from picker_runtime.ranking import Ranking
 from picker_runtime.tomogram import Tomogram
 
 RECIPE = "median-mad-v1"
@@ -69,16 +70,17 @@ def measure_array(values: NDArray[np.number], *, subject: str = "array") -> Inte
     """
     with np.errstate(over="ignore", invalid="ignore"):
         flat = np.asarray(values).ravel().astype(np.float32, copy=False)
-        finite = np.sort(flat[np.isfinite(flat)])
+        is_finite = np.isfinite(flat)
+        finite = flat if is_finite.all() else flat[is_finite]
         bad = 1 - finite.size / flat.size if flat.size else 1.0
         if bad > MAX_NON_FINITE:
             problem = f"{bad:.1%} of the voxels are NaN or infinite, at most {MAX_NON_FINITE:.0%} are tolerated"
             raise InputError(41, subject, problem, "reconstruct or export it again")
-        kept, fill = _without_fill(finite)
+        kept, fill = _without_fill(Ranking(finite))
         if not kept.size:
             raise _no_signal(subject, f"every voxel is {finite[0]:g}")
-        center = (float(kept[(kept.size - 1) // 2]) + float(kept[kept.size // 2])) / 2
-        scale = MAD_TO_SIGMA * _median_within_step(np.sort(np.abs(kept - np.float32(center))))
+        center = (float(kept.at((kept.size - 1) // 2)) + float(kept.at(kept.size // 2))) / 2
+        scale = MAD_TO_SIGMA * _median_within_step(Ranking(np.abs(kept.values - np.float32(center))))
     if not 1 / _FLOAT32_MAX < scale < _FLOAT32_MAX:
         raise _no_signal(subject, f"the scale of its voxels is {scale:g}")
     return Intensity(center=center, scale=scale, non_finite_fraction=bad, fill=fill)
@@ -125,32 +127,30 @@ class NormalisedSource:
         return self._tomogram.raw()
 
 
-def _without_fill(ordered: NDArray[np.float32]) -> tuple[NDArray[np.float32], float | None]:
-    """Cut out every exact value with over 1 % of the sample that far outnumbers both neighbouring values present."""
+def _without_fill(ranking: Ranking) -> tuple[Ranking, float | None]:
+    """Leave out every exact value with over 1 % of the sample that far outnumbers both neighbouring values present."""
     fills = []
-    # A run longer than the step covers one of these positions.
-    for value in np.unique(ordered[:: max(1, int(FILL_SHARE * ordered.size))]):
-        low, high = np.searchsorted(ordered, value, "left"), np.searchsorted(ordered, value, "right")
-        before = low - np.searchsorted(ordered, ordered[low - 1], "left") if low else 0
-        after = np.searchsorted(ordered, ordered[high], "right") - high if high < ordered.size else 0
-        count = high - low
-        if count > FILL_SHARE * ordered.size and count > FILL_EXCESS * max(before, after):
-            fills.append((int(count), float(value), int(low), int(high)))
-    for _, _, low, high in reversed(fills):
-        ordered = np.concatenate((ordered[:low], ordered[high:]))
-    return ordered, max(fills)[1] if fills else None
+    for value in ranking.commoner_than(FILL_SHARE * ranking.size):
+        low, high = ranking.run(value)
+        before = low - ranking.run(ranking.at(low - 1))[0] if low else 0
+        after = ranking.run(ranking.at(high))[1] - high if high < ranking.size else 0
+        if high - low > FILL_EXCESS * max(before, after):
+            fills.append((high - low, float(value)))
+    if not fills:
+        return ranking, None
+    return Ranking(ranking.values[~np.isin(ranking.values, [value for _, value in fills])]), max(fills)[1]
 
 
-def _median_within_step(ordered: NDArray[np.float32]) -> float:
-    """Return the median of ascending values >= 0, equal ones spread over the step to their neighbours.
+def _median_within_step(ranking: Ranking) -> float:
+    """Return the median of values >= 0, equal ones spread over the step to their neighbours.
 
     For integers of sigma 8 the plain median is off by up to 9 %; for values without ties the two agree.
     """
-    value = ordered[ordered.size // 2]
-    low, high = np.searchsorted(ordered, value, "left"), np.searchsorted(ordered, value, "right")
-    bottom = (float(ordered[low - 1]) + float(value)) / 2 if low else 0.0
-    top = (float(ordered[high]) + float(value)) / 2 if high < ordered.size else float(value)
-    return bottom + (top - bottom) * float((ordered.size / 2 - low) / (high - low))
+    value = ranking.at(ranking.size // 2)
+    low, high = ranking.run(value)
+    bottom = (float(ranking.at(low - 1)) + float(value)) / 2 if low else 0.0
+    top = (float(ranking.at(high)) + float(value)) / 2 if high < ranking.size else float(value)
+    return bottom + (top - bottom) * float((ranking.size / 2 - low) / (high - low))
 
 
 def _looks_wrapped(values: NDArray[np.float32]) -> bool:

@@ -60,8 +60,9 @@ def detect_all(settings: DetectSettings, screen: Screen) -> BatchResult:
     targets = {path: settings.output / stem_of(path) for path in settings.inputs}
     _prepare(settings, [(path, settings.output / stem_of(path)) for path in settings.inputs])
     with Picker(
-        settings.model, engine=settings.engine, threads=settings.threads, tile=settings.tile, batch=settings.batch
-    ) as picker:
+        settings.model, engine=settings.engine, precision=settings.precision, threads=settings.threads,
+        tile=settings.tile, batch=settings.batch,
+    ) as picker:  # fmt: skip
         options: dict[str, Any] = {
             "voxel_size": settings.voxel_size,
             "mode0": settings.mode0,

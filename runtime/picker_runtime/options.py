@@ -21,6 +21,14 @@ Model = Annotated[str, typer.Option(envvar="PICKER_MODEL", help="A bundled model
 Engine = Annotated[
     str, typer.Option(envvar="PICKER_ENGINE", metavar="auto|tensorrt|tensorrt-rtx|cuda|openvino|onnxruntime")
 ]
+Precision = Annotated[
+    str,
+    typer.Option(
+        envvar="PICKER_PRECISION",
+        metavar="auto|fp32|fp16|int8",
+        help="auto: fp32 on CPUs, fp16 on GPUs. int8, on CPUs, is up to three times as fast.",
+    ),
+]
 Threads = Annotated[int | None, typer.Option(min=1, envvar="PICKER_THREADS", help="Default: all that may be used.")]
 Tile = Annotated[
     str | None, typer.Option(envvar="PICKER_TILE", metavar="N|Z,Y,X", help="Largest cube, in voxels, halo included.")

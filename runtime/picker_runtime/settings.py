@@ -54,6 +54,7 @@ class DetectSettings:
     output: Path
     model: str
     engine: str
+    precision: str
     threads: int | None
     tile: tuple[int, int, int] | None
     batch: int

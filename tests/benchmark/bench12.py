@@ -1,16 +1,18 @@
 """Accuracy on the fixed test sets `bench12` and `bench12-contaminated`, at the thresholds that come with a model.
 
     python tests/benchmark/bench12.py --templates DIR [--model shrec12] [--set bench12] [--seed 9001] [--snr 0.1]
-                                      [--json FILE]
+                                      [--precision int8] [--json FILE]
 
-Prints one row a tomogram and the mean over the seeds for each SNR: localisation F1, mean class F1 and sub-voxel error
-by the rule `distance`, localisation F1 and mean class F1 by the official SHREC 2020 rule, and, where there are
-contaminants, the share of picks on gold, on membranes and on particles of the class that no model was trained on.
+Prints one row a tomogram and the mean over the seeds for each precision and SNR: localisation F1, mean class F1 and
+sub-voxel error by the rule `distance`, localisation F1 and mean class F1 by the official SHREC 2020 rule, and, where
+there are contaminants, the share of picks on gold, on membranes and on particles of the class that no model was trained
+on.
 """
 
 import argparse
 import json
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,10 @@ COLUMNS = (
     "on_membranes",
     "on_strangers",
 )
+
+
+Results = dict[tuple[str, float], list[dict[str, Any]]]
+"""Figures of each tomogram by precision and SNR."""
 
 
 def measure(scene: Scene, detection: Detection, diameters: dict[str, float]) -> dict[str, Any]:
@@ -65,7 +71,7 @@ def measure(scene: Scene, detection: Detection, diameters: dict[str, float]) -> 
 
 def row(label: str, figures: dict[str, Any]) -> str:
     """Return one line of the table."""
-    return f"{label:>16} " + " ".join(f"{figures[name]:>9.4f}" for name in COLUMNS)
+    return f"{label:>21} " + " ".join(f"{figures[name]:>9.4f}" for name in COLUMNS)
 
 
 def main() -> None:
@@ -73,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--templates", type=Path, required=True)
     parser.add_argument("--model", default="shrec12")
+    parser.add_argument("--precision", action="append", help="of the graph; repeatable, on the same tomograms")
     parser.add_argument("--set", default="bench12")
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--snr", type=float, action="append")
@@ -82,26 +89,43 @@ def main() -> None:
     templates = load_templates(options.templates, SHREC2020_CLASSES)
     strangers = load_templates(options.templates, preset.strangers)
     snrs = options.snr or preset.snrs
-    results: dict[float, list[dict[str, Any]]] = {snr: [] for snr in snrs}
-    print(f"{options.set:>16} " + " ".join(f"{name[:9]:>9}" for name in COLUMNS))
-    with Picker(options.model) as picker:
-        diameters = {c.name: c.diameter_angstrom for c in picker.card.classes}
+    print(f"{options.set:>21} " + " ".join(f"{name[:9]:>9}" for name in COLUMNS))
+    with ExitStack() as stack:
+        pickers = {
+            precision: stack.enter_context(Picker(options.model, precision=precision))
+            for precision in options.precision or ["auto"]
+        }
+        results: Results = {(precision, snr): [] for precision in pickers for snr in snrs}
+        diameters = {c.name: c.diameter_angstrom for c in next(iter(pickers.values())).card.classes}
         for seed in options.seed or preset.seeds:
             scene = simulate(preset.spec, templates, seed, strangers=strangers)
             for snr in snrs:
-                started = time.perf_counter()
-                detection = picker.detect(scene.tomogram(snr), voxel_size=scene.voxel_size)
-                seconds = time.perf_counter() - started
-                results[snr].append(measure(scene, detection, diameters) | {"seed": seed, "seconds": seconds})
-                print(row(f"{seed} SNR {snr:g}", results[snr][-1]), f"{seconds:.1f} s", flush=True)
-    summary = {}
-    for snr in snrs:
-        summary[f"{snr:g}"] = {name: float(np.mean([r[name] for r in results[snr]])) for name in COLUMNS}
-        by_class = {name: float(np.mean([r["by_class"].get(name) or 0.0 for r in results[snr]])) for name in diameters}
-        print(row(f"mean SNR {snr:g}", summary[f"{snr:g}"]), " ".join(f"{k} {v:.2f}" for k, v in by_class.items()))
-        summary[f"{snr:g}"]["by_class"] = by_class  # type: ignore[assignment]
+                tomogram = scene.tomogram(snr)
+                for precision, picker in pickers.items():
+                    started = time.perf_counter()
+                    detection = picker.detect(tomogram, voxel_size=scene.voxel_size)
+                    seconds = time.perf_counter() - started
+                    figures = measure(scene, detection, diameters) | {"seed": seed, "seconds": seconds}
+                    results[precision, snr].append(figures)
+                    print(row(f"{seed} {precision} SNR {snr:g}", figures), f"{seconds:.1f} s", flush=True)
+    summary = summarise(results, list(diameters))
+    for name, by_snr in summary.items():
+        for snr_text, figures in by_snr.items():
+            by_class = " ".join(f"{k} {v:.2f}" for k, v in figures["by_class"].items())
+            print(row(f"mean {name} SNR {snr_text}", figures), by_class)
     if options.json:
-        options.json.write_text(json.dumps({options.set: summary}, indent=2) + "\n")
+        named = {options.set if p in ("auto", "fp32") else f"{options.set}-{p}": found for p, found in summary.items()}
+        options.json.write_text(json.dumps(named, indent=2) + "\n")
+
+
+def summarise(results: Results, classes: list[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the means over the seeds by precision and SNR."""
+    summary: dict[str, dict[str, dict[str, Any]]] = {}
+    for (precision, snr), rows in results.items():
+        means: dict[str, Any] = {name: float(np.mean([r[name] for r in rows])) for name in (*COLUMNS, "seconds")}
+        means["by_class"] = {name: float(np.mean([r["by_class"].get(name) or 0.0 for r in rows])) for name in classes}
+        summary.setdefault(precision, {})[f"{snr:g}"] = means
+    return summary
 
 
 if __name__ == "__main__":

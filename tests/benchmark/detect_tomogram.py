@@ -1,11 +1,12 @@
 """Seconds and peak memory of one tomogram from file to picks, by stage, and the network's share of the GEMM rate.
 
     python tests/benchmark/detect_tomogram.py [--model shrec12] [--shape 200 512 512] [--threads 2] [--repeats 3]
-                                              [--larger] [--tile N|Z,Y,X] [--batch 1]
+                                              [--precision fp32 int8] [--larger] [--tile N|Z,Y,X] [--batch 1]
 
 The tomogram is the packaged sample, repeated to fill the shape; white noise where there is no sample. `--larger` adds a
 run on a tomogram four times as tall, whose peak memory should be the same. The GEMM rate is that of a float32 matrix
-product in the same run, so that figures of different machines, or of a busy one, can be compared.
+product in the same run, so that figures of different machines, or of a busy one, can be compared. Precisions take
+turns, and are compared with the first.
 """
 
 import argparse
@@ -16,7 +17,6 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -62,10 +62,19 @@ def write_volume(path: Path, shape: Triple, voxel_size: float) -> None:
     write_mrc(path, volume, voxel_size)
 
 
-def detect(path: Path, folder: Path, options: argparse.Namespace) -> Run:
+def detect(path: Path, folder: Path, precision: str, options: argparse.Namespace) -> Run:
     """Detect in a process of its own."""
     command = [sys.executable, "-c", PROGRAM, "detect", str(path), "-o", str(folder), "--model", options.model]
-    command += ["--json", "--quiet", "--batch", str(options.batch), "--threads", str(options.threads)]
+    command += [
+        "--precision",
+        precision,
+        "--json",
+        "--quiet",
+        "--batch",
+        str(options.batch),
+        "--threads",
+        str(options.threads),
+    ]
     command += ["--tile", options.tile] if options.tile else []
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
@@ -106,6 +115,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--shape", type=int, nargs=3, default=(200, 512, 512))
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--precision", nargs="+", default=["fp32"])
     parser.add_argument("--tile")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--larger", action="store_true")
@@ -121,25 +131,36 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_volume(folder / "volume.mrc", (z, y, x), bundle.card.voxel_size_angstrom)
-        runs: list[Any] = []
+        runs: dict[str, list[tuple[Run, float]]] = {precision: [] for precision in options.precision}
         for _ in range(options.repeats):
-            rate = gemm_gflops()
-            runs.append((detect(folder / "volume.mrc", folder / "picks", options), rate))
-        run, rate = min(runs, key=lambda pair: pair[0].seconds)
-        print(f"{z} x {y} x {x} voxels, {options.threads} threads, best of {options.repeats}: {run.picks} picks")
-        for stage, seconds in run.stages.items():
-            print(f"  {stage:<12} {seconds:8.2f} s")
-        print(f"  {'file to picks':<12} {run.seconds:7.2f} s, at most {run.megabytes:.0f} MB")
-        achieved = gflop / run.stages["inference"]
-        print(
-            f"  network {gflop:.0f} GFLOP, {achieved:.0f} GFLOP/s, {achieved / rate:.2f} of the GEMM rate of {rate:.0f}"
-        )
-        print(f"  at a GEMM rate of 170 GFLOP/s: {run.seconds * rate / 170:.2f} s")
+            for precision, done in runs.items():
+                rate = gemm_gflops()
+                done.append((detect(folder / "volume.mrc", folder / "picks", precision, options), rate))
+        print(f"{z} x {y} x {x} voxels, {options.threads} threads, best of {options.repeats}")
+        best = {precision: min(done, key=lambda pair: pair[0].seconds) for precision, done in runs.items()}
+        for precision, (run, rate) in best.items():
+            report(precision, run, rate, gflop)
+        first, *others = ((precision, run) for precision, (run, _) in best.items())
+        for precision, run in others:
+            inference = first[1].stages["inference"] / run.stages["inference"]
+            whole = first[1].seconds / run.seconds
+            print(f"{precision} over {first[0]}: {inference:.2f} times as fast, {whole:.2f} from file to picks")
         if options.larger:
             write_volume(folder / "volume.mrc", (4 * z, y, x), bundle.card.voxel_size_angstrom)
-            larger = detect(folder / "volume.mrc", folder / "picks", options)
-            change = larger.megabytes / run.megabytes - 1
-            print(f"  four times as tall: {larger.seconds:.2f} s, at most {larger.megabytes:.0f} MB ({change:+.1%})")
+            larger = detect(folder / "volume.mrc", folder / "picks", first[0], options)
+            change = larger.megabytes / first[1].megabytes - 1
+            print(f"four times as tall: {larger.seconds:.2f} s, at most {larger.megabytes:.0f} MB ({change:+.1%})")
+
+
+def report(precision: str, run: Run, rate: float, gflop: float) -> None:
+    """Print what a precision took, beside the GEMM rate of the same minute."""
+    print(f"{precision}: {run.picks} picks")
+    for stage, seconds in run.stages.items():
+        print(f"  {stage:<12} {seconds:8.2f} s")
+    print(f"  {'file to picks':<12} {run.seconds:7.2f} s, at most {run.megabytes:.0f} MB")
+    achieved = gflop / run.stages["inference"]
+    print(f"  network {gflop:.0f} GFLOP, {achieved:.0f} GFLOP/s, {achieved / rate:.2f} of the GEMM rate of {rate:.0f}")
+    print(f"  at a GEMM rate of 170 GFLOP/s: {run.seconds * rate / 170:.2f} s")
 
 
 if __name__ == "__main__":

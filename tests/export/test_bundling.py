@@ -17,7 +17,7 @@ from picker_export import bundling
 from picker_export.bundling import describe
 from picker_export.cli import app
 from picker_runtime import console
-from picker_runtime.bundle import Bundle
+from picker_runtime.bundle import Bundle, write_card
 from picker_runtime.engines import open_engine
 from picker_runtime.errors import UsageError
 from picker_runtime.mrc import write_mrc
@@ -91,8 +91,11 @@ def test_a_run_becomes_a_bundle_that_detects(
     (run / "begun_with.json").write_text('{"model": "older", "version": "6"}')
     assert export("--version", "7") == 0
     reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [report["engine"] for report in reports] == ["openvino", "onnxruntime"]
-    assert all(report["passed"] and report["candidates"] > 100 for report in reports)
+    assert [report.get("engine", report.get("precision")) for report in reports] == [
+        "openvino", "onnxruntime", "fp16", "int8",
+    ]  # fmt: skip
+    assert all(report["passed"] and report["candidates"] > 100 for report in reports[:2])
+    judged = {report["precision"]: report for report in reports[2:] if report["passed"]}
 
     bundle = Bundle.open(tmp_path / "tiny")
     card = bundle.card
@@ -101,6 +104,8 @@ def test_a_run_becomes_a_bundle_that_detects(
     assert card.training["begun_with"] == {"model": "older", "version": "6"}
     assert set(card.halo_curve) == {"0", "8", "16", "24", "32", "40"}
     assert set(card.files) >= {"model.onnx", "weights.safetensors", "selftest.npz"}
+    assert set(bundle.graphs) == {"fp32", *judged} >= {"fp16"}
+    assert card.metrics["precision"] == judged
     assert (tmp_path / "tiny/README.md").read_text() == describe(card)
 
     selftest = bundle.selftest()
@@ -111,7 +116,7 @@ def test_a_run_becomes_a_bundle_that_detects(
 
     average, _ = load_average(run, CONFIG, torch.device("cpu"))
     shipped, trained = load_network(bundle).state_dict(), average.state_dict()
-    assert torch.equal(shipped["head.weight"], trained["head.weight"])
+    assert torch.equal(shipped["head.weight"], trained["head.weight"].half().float())
     assert not torch.equal(shipped["stem.1.running_mean"], trained["stem.1.running_mean"])
 
     scene = simulate(replace(SMALL, shape=(48, 64, 64)), load_templates(templates, CLASSES), 1)
@@ -144,6 +149,14 @@ def test_which_weights_are_exported_can_be_chosen(
     assert asked == [choice]
 
 
+def test_a_precision_that_does_not_exist_is_refused_before_any_work(
+    export: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export("--precision", "fp64") == 2
+    assert capsys.readouterr().err.startswith("picker: E80 --precision fp64: ")
+    assert not (tmp_path / "tiny").exists()
+
+
 def test_an_output_folder_that_cannot_be_written_is_told_first(run: Path, templates: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     arguments = ["onnx", str(run), "--templates", str(templates), "-o", str(tmp_path / "file/bundle")]
@@ -174,9 +187,12 @@ def test_measured_figures_go_on_the_card_and_into_the_readme(tmp_path: Path) -> 
     folder = golden_bundle(tmp_path / "golden")
     for name, text in (("a.json", '{"bench": {"f1": 0.5}}'), ("b.json", '{"other": 1}')):
         (tmp_path / name).write_text(text)
+    write_card(folder, replace(Bundle.open(folder).card, metrics={"old": 1, "precision": {"int8": {"f1": 0.4}}}))
     arguments = ["metrics", str(folder), str(tmp_path / "a.json"), str(tmp_path / "b.json")]
     assert console.run(app, "picker-export", arguments) == 0
-    assert Bundle.open(folder).card.metrics == {"bench": {"f1": 0.5}, "other": 1}
+    assert Bundle.open(folder).card.metrics == {
+        "precision": {"int8": {"f1": 0.4}}, "bench": {"f1": 0.5}, "other": 1,
+    }  # fmt: skip
     assert '"f1": 0.5' in (folder / "README.md").read_text()
 
 

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from picker_export.precision import to_half
+from picker_export.half import to_half
 from picker_runtime.bundle import Bundle
 from picker_runtime.engines.cache import PlanRefusedError
 from picker_runtime.engines.driver import probe_driver

@@ -1,12 +1,14 @@
 """`picker-export engine`: engines into the cache or a file; TensorRT-RTX builds them here without a GPU."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from picker_export.cli import app
+from picker_runtime.bundle import Bundle, write_card
 from picker_runtime.console import run
 from picker_runtime.engines.driver import probe_driver
 
@@ -45,9 +47,21 @@ def test_it_goes_to_the_cache_and_is_built_once(cache: Path) -> None:
     assert other["cubes"] == [2, 1, 48, 48, 40]
 
 
+@pytest.fixture
+def without_half(tmp_path: Path) -> Path:
+    """The bundled model without its float16 graph."""
+    bundled = Bundle.open("shrec12")
+    folder = tmp_path / "model"
+    shutil.copytree(bundled.folder, folder, ignore=shutil.ignore_patterns("*.fp16.onnx"))
+    write_card(folder, bundled.card)
+    return folder
+
+
 @needs_rtx
-def test_the_float16_engine_of_a_bundle_without_one_is_converted(tmp_path: Path, cache: Path) -> None:
-    half, said = engine("--tile", 48, 48, 48, "-o", tmp_path / "half.plan")
+def test_the_float16_engine_of_a_bundle_without_one_is_converted(
+    tmp_path: Path, cache: Path, without_half: Path
+) -> None:
+    half, said = engine(without_half, "--tile", 48, 48, 48, "-o", tmp_path / "half.plan")
     full, _ = engine("--tile", 48, 48, 48, "--precision", "fp32", "-o", tmp_path / "full.plan")
     assert "converting its float32 graph" in said
     assert (half["precision"], full["precision"]) == ("fp16", "fp32")
@@ -74,13 +88,13 @@ def test_what_makes_no_sense_is_a_usage_error(
 
 
 def test_a_graph_that_cannot_be_float16_is_an_error_with_a_way_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, without_half: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(model: object) -> None:
         raise ValueError("a weight is too large")
 
-    monkeypatch.setattr("picker_export.engine_files.to_half", refuse)
-    assert run(app, "picker-export", ["engine", "-o", str(tmp_path / "x.plan")]) == 5
+    monkeypatch.setattr("picker_export.half.to_half", refuse)
+    assert run(app, "picker-export", ["engine", str(without_half), "-o", str(tmp_path / "x.plan")]) == 5
     assert "E62 model.onnx: cannot be float16: a weight is too large. Fix: use --precision" in capsys.readouterr().err
 
 

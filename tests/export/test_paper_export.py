@@ -12,8 +12,8 @@ from training.phantoms import CLASSES, SMALL, write_phantoms
 
 from picker_export import bundling
 from picker_export.cli import app
+from picker_export.half import to_half
 from picker_export.onnx_export import export_graph
-from picker_export.precision import to_half
 from picker_runtime import console
 from picker_runtime.bundle import Bundle
 from picker_runtime.engines import open_engine

@@ -64,6 +64,17 @@ def golden_bundle(
     return folder
 
 
+def add_int8(folder: Path) -> Path:
+    """Give a bundle a second graph, for OpenVINO, in the place of the int8 one; return its path."""
+    from picker_runtime.engines.openvino import import_openvino
+
+    openvino = import_openvino()
+    path = folder / "model.int8.xml"
+    openvino.save_model(openvino.Core().read_model(folder / "model.onnx"), path, compress_to_fp16=False)
+    write_card(folder, ModelCard.from_json((folder / "card.json").read_text(), subject="card.json"))
+    return path
+
+
 def volume_with_blobs(
     shape: tuple[int, int, int],
     positions: Sequence[tuple[float, float, float]] | NDArray[np.float64],

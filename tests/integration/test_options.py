@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden.blob_graph import scattered, volume_with_blobs
+from golden.blob_graph import add_int8, golden_bundle, scattered, volume_with_blobs
 from integration.command_line import SHAPE, picker, tomogram
 
 import picker_runtime.detector as detector
+from picker_runtime.engines.openvino import OpenVinoEngine
 from picker_runtime.mrc import write_mrc
 
 PLACES = [(16.0, 12.0, 15.0), (16.0, 36.0, 45.0)]
@@ -80,6 +81,51 @@ def test_the_engine_asked_for_is_the_one_that_runs(engine: str, tmp_path: Path, 
     record = detect(tmp_path / "a.mrc", golden_model, "--engine", engine)
     assert record["engine"].startswith(engine)
     assert count(record) == len(found)
+
+
+@pytest.mark.parametrize("given", ["option", "variable"])
+def test_the_precision_asked_for_is_the_one_that_runs(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = golden_bundle(tmp_path / "model")
+    add_int8(model)
+    found = tomogram(tmp_path / "a.mrc")
+    assert detect(tmp_path / "a.mrc", model)["options"]["precision"] == "fp32"
+    opened: list[Path] = []
+    opener = OpenVinoEngine._open
+
+    def spy(engine: OpenVinoEngine) -> tuple[list[str], list[str]]:
+        opened.append(engine.graph)
+        return opener(engine)
+
+    monkeypatch.setattr(OpenVinoEngine, "_open", spy)
+    if given == "variable":
+        monkeypatch.setenv("PICKER_PRECISION", "int8")
+    record = detect(tmp_path / "a.mrc", model, *(["--precision", "int8"] if given == "option" else []))
+    assert record["options"]["precision"] == "int8"
+    assert count(record) == len(found)
+    assert opened == [model / "model.int8.xml"]
+    assert "fp32" not in picker("info", tmp_path / "out/a.json").stdout
+    assert "int8" in picker("info", tmp_path / "out/a.json").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--precision", "int8"], "the model has fp32. Fix: give fp32, or export it again with --precision int8"),
+        (["--precision", "fp64"], "no such precision"),
+        (["--precision", "fp16", "--engine", "openvino"], "the engine openvino runs fp32 and int8"),
+        (["--precision", "int8", "--engine", "onnxruntime"], "give fp32, or --engine openvino"),
+    ],
+)
+def test_a_precision_that_cannot_be_had_is_refused(
+    options: list[str], words: str, tmp_path: Path, golden_model: Path
+) -> None:
+    tomogram(tmp_path / "a.mrc")
+    outcome = picker("detect", tmp_path / "a.mrc", "-o", tmp_path / "out", "--model", golden_model, *options)
+    assert outcome.status == 2
+    assert outcome.stderr.startswith(f"picker: E80 --precision {options[1]}: ")
+    assert words in outcome.stderr
 
 
 def test_tile_batch_and_threads_reach_the_engine(

@@ -55,8 +55,8 @@ def test_a_sound_installation_passes(models: Path) -> None:
     assert status(findings) == 0
     texts = " ".join(finding.text for finding in findings)
     assert "model golden 1: 2 files match" in texts
-    assert "engine openvino on the self-test of golden: differs by 0.0e+00" in texts
-    assert "engine onnxruntime on the self-test of golden: differs by" in texts
+    assert "engine openvino in fp32 on the self-test of golden: differs by 0.0e+00" in texts
+    assert "engine onnxruntime in fp32 on the self-test of golden: differs by" in texts
     assert "cache" in texts
 
 

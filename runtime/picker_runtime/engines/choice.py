@@ -1,13 +1,18 @@
-"""Which engine `auto` takes, and why not one before it; found out without importing any engine's library."""
+"""Which engine and which precision `auto` takes, and why; found out without importing any engine's library."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from picker_runtime.engines.driver import Driver, Gpu, probe_driver
-from picker_runtime.errors import EngineError
+from picker_runtime.errors import EngineError, UsageError
 
 FALLBACK = "openvino"
+ON_CPU = {"openvino": ("fp32", "int8"), "onnxruntime": ("fp32",)}
+"""The precisions of each CPU engine, the one that `auto` prefers first: where float32 is fast enough, nothing else."""
+ON_GPU = ("fp16", "fp32")
+"""The precisions of every GPU engine, likewise: their float32 is several times slower."""
 DEVICE_LIBRARY = "cuda.bindings"
 """Memory, streams and the one kernel of every GPU engine."""
 RTX_SERVES = ((8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
@@ -64,6 +69,51 @@ def choose_engine(driver: Driver | None = None) -> Choice:
             return Choice(engine=name, reason=reason, notable=True)
         passed.append(f"{name}: {obstacle.problem}")
     return Choice(engine=FALLBACK, reason="; ".join(passed), notable=True)
+
+
+def choose_both(
+    engine: str, precision: str, offered: Collection[str], driver: Driver | None = None
+) -> tuple[Choice, str]:
+    """Return the engine and the precision to take, each as asked for or, for "auto", the best that fits the other.
+
+    offered: precisions that the model has a graph for.
+
+    Raises:
+        UsageError: E80 if there is no such precision, the engine does not run it, or the model has no graph for it.
+    """
+    if precision != "auto" and precision not in {*ON_GPU, *ON_CPU[FALLBACK]}:
+        raise _bad_precision(precision, "no such precision", "give fp32, fp16, int8 or auto")
+    if engine != "auto":
+        choice = Choice(engine=engine, reason="asked for", notable=False)
+    elif precision in ON_CPU[FALLBACK] and precision not in ON_GPU:
+        choice = Choice(engine=FALLBACK, reason=f"{precision} is for CPUs", notable=False)
+    else:
+        choice = choose_engine(driver)
+    return choice, _choose_precision(precision, choice.engine, offered)
+
+
+def precisions_of(engine: str) -> tuple[str, ...]:
+    """Return the precisions that an engine runs, the one that `auto` prefers first."""
+    return ON_CPU.get(engine, ON_GPU)
+
+
+def _choose_precision(precision: str, engine: str, offered: Collection[str]) -> str:
+    runs = precisions_of(engine)
+    if precision == "auto":
+        return next(one for one in runs if one in offered)
+    if precision not in runs:
+        others = [name for name, known in ON_CPU.items() if precision in known] or list(GPU_ENGINES)
+        fix = f"give {' or '.join(runs)}, or --engine {others[0]}"
+        raise _bad_precision(precision, f"the engine {engine} runs {' and '.join(runs)}", fix)
+    if precision not in offered:
+        there = " or ".join(one for one in runs if one in offered)
+        fix = f"give {there}, or export it again with --precision {precision}"
+        raise _bad_precision(precision, f"the model has {', '.join(offered)}", fix)
+    return precision
+
+
+def _bad_precision(precision: str, problem: str, fix: str) -> UsageError:
+    return UsageError(80, f"--precision {precision}", problem, fix)
 
 
 def obstacle_to(name: str, driver: Driver | None = None) -> Obstacle | None:

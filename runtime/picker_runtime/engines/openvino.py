@@ -55,14 +55,26 @@ class OpenVinoEngine(CpuEngine):
 
 
 def import_openvino() -> ModuleType:
-    """Import OpenVINO without its telemetry, which reports every import and leaves files in the home folder.
+    """Import OpenVINO without its telemetry.
 
-    With that package hidden during the first import OpenVINO takes its own stub instead, for good.
+    Raises:
+        EngineError: E60 if it is not installed.
     """
-    if "openvino" in sys.modules or TELEMETRY in sys.modules:
-        return load_library("openvino")
+    return import_without_telemetry("openvino")
+
+
+def import_without_telemetry(module: str, *, extra: str | None = None) -> ModuleType:
+    """Import OpenVINO, or what belongs to it, without its telemetry, which reports imports and leaves files at home.
+
+    With that package hidden during the first import each takes its own stub instead, for good.
+
+    Raises:
+        EngineError: E60, naming the pip line, if it is not installed.
+    """
+    if module in sys.modules or TELEMETRY in sys.modules:
+        return load_library(module, extra=extra)
     sys.modules[TELEMETRY] = None  # type: ignore[assignment]
     try:
-        return load_library("openvino")
+        return load_library(module, extra=extra)
     finally:
         del sys.modules[TELEMETRY]

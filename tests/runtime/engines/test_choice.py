@@ -6,9 +6,9 @@ import pytest
 
 from picker_runtime.engines import choice as choice_module
 from picker_runtime.engines import open_engine
-from picker_runtime.engines.choice import GPU_ENGINES, choose_engine, obstacle_to
+from picker_runtime.engines.choice import GPU_ENGINES, choose_both, choose_engine, obstacle_to
 from picker_runtime.engines.driver import Driver, Gpu
-from picker_runtime.errors import EngineError
+from picker_runtime.errors import EngineError, UsageError
 
 ALL = {"tensorrt", "tensorrt_rtx", "onnxruntime", "cuda.bindings", "onnxruntime-gpu"}
 ABSENT = Driver(problem="no NVIDIA driver here", fix="install it", seen=False)
@@ -94,3 +94,46 @@ def test_choosing_imports_no_engine_s_library(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.strip()) == (0, "[]")
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "offered", "chosen"),
+    [
+        ("auto", "auto", {"fp32", "fp16", "int8"}, ("tensorrt", "fp16")),
+        ("auto", "auto", {"fp32", "int8"}, ("tensorrt", "fp32")),
+        ("auto", "fp32", {"fp32", "fp16"}, ("tensorrt", "fp32")),
+        ("auto", "int8", {"fp32", "int8"}, ("openvino", "int8")),
+        ("openvino", "auto", {"fp32", "fp16", "int8"}, ("openvino", "fp32")),
+        ("openvino", "int8", {"fp32", "int8"}, ("openvino", "int8")),
+        ("cuda", "auto", {"fp32", "fp16"}, ("cuda", "fp16")),
+    ],
+)
+def test_engine_and_precision_are_chosen_to_fit_each_other(
+    engine: str, precision: str, offered: set[str], chosen: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, ALL)
+    choice, taken = choose_both(engine, precision, offered, driver())
+    assert (choice.engine, taken) == chosen
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "fix"),
+    [
+        ("cuda", "int8", "give fp16 or fp32, or --engine openvino"),
+        ("openvino", "fp16", "give fp32 or int8, or --engine tensorrt"),
+        ("auto", "fp16", "give fp32, or export it again with --precision fp16"),
+        ("auto", "half", "give fp32, fp16, int8 or auto"),
+    ],
+)
+def test_a_precision_that_an_engine_or_a_model_has_not_is_refused(
+    engine: str, precision: str, fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, ALL)
+    with pytest.raises(UsageError, match="E80") as caught:
+        choose_both(engine, precision, {"fp32"}, driver())
+    assert caught.value.fix == fix
+
+
+def test_half_precision_without_a_gpu_is_refused_and_not_replaced() -> None:
+    with pytest.raises(UsageError, match="the engine openvino runs fp32 and int8"):
+        choose_both("auto", "fp16", {"fp32", "fp16"}, ABSENT)

@@ -1,0 +1,116 @@
+"""Judging: a graph of less precision against the float32 one, by what both pick where the truth is known."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picker_runtime.card import ModelCard
+from picker_runtime.detections import Detections
+from picker_runtime.engines.base import Engine
+from picker_training.calibration import candidates_of, hits, picks_of
+from picker_training.datasets.annotated import AnnotatedVolume
+from picker_training.evaluation.distance import match
+
+LARGEST_LOSS = 0.01
+"""Of localisation F1 and of mean class F1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What a graph picks in annotated volumes, by the rule `distance` at the card's thresholds, beside float32.
+
+    pick_f1: 2 x shared / (own + float32's); a pick is shared if it lies within half its class's diameter of a
+    float32 pick of its class. median_shift_voxels: of the shared ones; None without any.
+    """
+
+    precision: str
+    f1: float
+    class_f1: float
+    float32_f1: float
+    float32_class_f1: float
+    pick_f1: float
+    median_shift_voxels: float | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether neither F1 is lower by more than the largest loss."""
+        losses = self.float32_f1 - self.f1, self.float32_class_f1 - self.class_f1
+        return max(losses) <= LARGEST_LOSS
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the judgement as plain values."""
+        rounded = {name: round(value, 4) for name, value in asdict(self).items() if isinstance(value, float)}
+        return asdict(self) | rounded | {"passed": self.passed}
+
+
+def judge_precision(
+    precision: str, engine: Engine, float32: list[Detections], card: ModelCard, scenes: list[AnnotatedVolume]
+) -> Judgement:
+    """Compare what an engine, entered, picks with what the float32 graph picked in the scenes, and with the truth."""
+    own = [card_picks(engine, card, scene) for scene in scenes]
+    mine, theirs = (_Tally.of(picks, card, scenes) for picks in (own, float32))
+    shifts = [
+        _shifts(a, b, _radii(card, scene.voxel_size)[b.class_ids])
+        for a, b, scene in zip(own, float32, scenes, strict=True)
+    ]
+    shared = np.concatenate(shifts) if shifts else np.zeros(0)
+    picks = sum(map(len, own)) + sum(map(len, float32))
+    return Judgement(
+        precision=precision,
+        f1=mine.f1,
+        class_f1=mine.class_f1,
+        float32_f1=theirs.f1,
+        float32_class_f1=theirs.class_f1,
+        pick_f1=2.0 * len(shared) / picks if picks else 1.0,
+        median_shift_voxels=float(np.median(shared)) if len(shared) else None,
+    )
+
+
+def card_picks(engine: Engine, card: ModelCard, scene: AnnotatedVolume) -> Detections:
+    """Return the picks of a scene at the card's thresholds."""
+    thresholds = np.array([particle.threshold for particle in card.classes])
+    return picks_of(candidates_of(engine, card, scene), card, scene.voxel_size, thresholds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tally:
+    """Picks, picks that hit a particle, picks that hit one of their class, particles: `(classes,)` of each."""
+
+    picks: NDArray[np.intp]
+    hits: NDArray[np.intp]
+    right: NDArray[np.intp]
+    truths: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, picks: list[Detections], card: ModelCard, scenes: list[AnnotatedVolume]) -> "_Tally":
+        counts = np.zeros((4, len(card.classes)), np.intp)
+        for found, scene in zip(picks, scenes, strict=True):
+            radii = _radii(card, scene.voxel_size)[scene.class_ids]
+            hit, right = hits(found, scene.positions, scene.class_ids, radii)
+            for row, ids in enumerate((found.class_ids, found.class_ids[hit], found.class_ids[right], scene.class_ids)):
+                counts[row] += np.bincount(ids, minlength=len(card.classes))
+        return cls(picks=counts[0], hits=counts[1], right=counts[2], truths=counts[3])
+
+    @property
+    def f1(self) -> float:
+        return float(2.0 * self.hits.sum() / max(self.picks.sum() + self.truths.sum(), 1))
+
+    @property
+    def class_f1(self) -> float:
+        there = self.truths > 0
+        return float(np.mean(2.0 * self.right[there] / (self.picks + self.truths)[there])) if there.any() else 1.0
+
+
+def _radii(card: ModelCard, voxel_size: float) -> NDArray[np.float64]:
+    return np.array([particle.diameter_angstrom / voxel_size / 2.0 for particle in card.classes])
+
+
+def _shifts(picks: Detections, others: Detections, radii: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far the picks lie from those of their class among others, `radii` around these; all in voxels."""
+    taken = match(picks.positions, picks.scores, others.positions, radii)
+    hit = np.flatnonzero(taken >= 0)
+    same = hit[picks.class_ids[hit] == others.class_ids[taken[hit]]]
+    distances: NDArray[np.float64] = np.linalg.norm(picks.positions[same] - others.positions[taken[same]], axis=1)
+    return distances
