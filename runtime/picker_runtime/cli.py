@@ -95,7 +95,7 @@ def detect(
     precision: options.Precision = "auto",
     threads: options.Threads = None,
     tile: options.Tile = None,
-    batch: options.Batch = 1,
+    batch: options.Batch = None,
     voxel_size: options.VoxelSize = None,
     mode0: options.Mode0 = None,
     invert: options.Invert = False,

@@ -57,7 +57,8 @@ class Picker:
     precision: "fp32", "fp16", "int8" or "auto": float32 on CPUs, float16 on GPUs where the model has it.
     threads: None for all that the process may use.
     tile: upper bounds of a cube's edges in voxels, one number or z, y, x; None for the model's own.
-    halo: voxels around a core; None for the model's own. batch: cubes to a call of the graph.
+    halo: voxels around a core; None for the model's own. batch: cubes to a call of the graph;
+    None for one, or on a GPU for as many as keep it busy and fit in its memory.
 
     Raises:
         ModelError: E50 to E53 if the model cannot be used.
@@ -73,7 +74,7 @@ class Picker:
         threads: int | None = None,
         tile: int | Triple | None = None,
         halo: int | None = None,
-        batch: int = 1,
+        batch: int | None = None,
     ) -> None:
         for name, value, least in (("threads", threads, 1), ("batch", batch, 1), ("halo", halo, 0)):
             if value is not None and value < least:

@@ -33,7 +33,12 @@ Threads = Annotated[int | None, typer.Option(min=1, envvar="PICKER_THREADS", hel
 Tile = Annotated[
     str | None, typer.Option(envvar="PICKER_TILE", metavar="N|Z,Y,X", help="Largest cube, in voxels, halo included.")
 ]
-Batch = Annotated[int, typer.Option(min=1, envvar="PICKER_BATCH", help="Cubes per call of the engine.")]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        min=1, envvar="PICKER_BATCH", help="Cubes per call of the engine. Default: one; on a GPU what keeps it busy."
+    ),
+]
 
 VoxelSize = Annotated[float | None, typer.Option(metavar="ANGSTROM", help="Instead of the header's.")]
 Mode0 = Annotated[ByteSign | None, typer.Option(help="How to read 8-bit voxels, instead of the header's flag.")]

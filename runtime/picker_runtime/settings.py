@@ -46,6 +46,7 @@ class Thresholds:
 class DetectSettings:
     """One run of `detect`; every field is named after its option.
 
+    batch: None for what suits the engine.
     tile: the largest cube, edges `(z, y, x)` in voxels, halo included; None for the model's own.
     voxel_size: angstrom, instead of the header's; None to trust the header.
     """
@@ -57,7 +58,7 @@ class DetectSettings:
     precision: str
     threads: int | None
     tile: tuple[int, int, int] | None
-    batch: int
+    batch: int | None
     voxel_size: float | None
     mode0: ByteSign | None
     invert: bool

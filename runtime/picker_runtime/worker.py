@@ -81,7 +81,7 @@ def find_candidates(
             progress(done, done + left + len(halves))
         queue = sorted(halves, key=lambda tile: tile.cube.shape)  # one shape after another: fewer compilations
     warnings = take_warnings(engine) + tuple(said) + _crowding(lost_below, limits)
-    return Found(candidates=Detections.concatenate(parts), warnings=warnings)
+    return Found(candidates=Detections.concatenate(parts), warnings=tuple(dict.fromkeys(warnings)))  # each once
 
 
 def _stream(

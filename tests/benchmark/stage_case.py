@@ -128,7 +128,7 @@ def _detect(picker: Picker, volume: Path, target: Path) -> tuple[dict[str, float
     started = time.perf_counter()
     detection = picker.detect(volume)
     written = time.perf_counter()
-    write_outputs(target, detection, tomogram=volume, formats=())
+    write_outputs(target, detection, tomogram=volume, formats=(), relion_centre="core")
     ended = time.perf_counter()
     whole = {"write": ended - written, "file to picks": ended - started}
     return detection.record.timings | whole, detection

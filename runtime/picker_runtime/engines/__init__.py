@@ -16,7 +16,7 @@ ENGINES: dict[str, type[CpuEngine]] = {"openvino": OpenVinoEngine, "onnxruntime"
 """The engines that run on the CPU, by name, the preferred one first; `GPU_ENGINES` are the others."""
 
 
-def open_engine(name: str, graph: Path, *, threads: int | None = None, batch: int = 1) -> Engine:
+def open_engine(name: str, graph: Path, *, threads: int | None = None, batch: int | None = None) -> Engine:
     """Return the engine of this name for a graph, to be entered; `auto` is the one that `choose_engine` gives.
 
     Raises:
@@ -26,7 +26,7 @@ def open_engine(name: str, graph: Path, *, threads: int | None = None, batch: in
     if name == "auto":
         name = choose_engine().engine
     if name in ENGINES:
-        return ENGINES[name](graph, threads=threads, batch=batch)
+        return ENGINES[name](graph, threads=threads, batch=batch or 1)
     if name in GPU_ENGINES:
         require_gpu_engine(name)
         from picker_runtime.engines.gpu import GpuEngine

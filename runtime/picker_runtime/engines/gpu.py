@@ -14,14 +14,14 @@ from picker_runtime.engines.rigs import Say
 
 
 class GpuEngine(ChildEngine):
-    """A GPU engine by its name in `GPU_ENGINES`, for a graph; `batch`: most cubes at a time."""
+    """A GPU engine by its name in `GPU_ENGINES`, for a graph; `batch`: as of the pipeline."""
 
-    def __init__(self, name: str, graph: Path, *, batch: int = 1) -> None:
+    def __init__(self, name: str, graph: Path, *, batch: int | None = None) -> None:
         arguments = {"name": name, "graph": str(graph), "batch": batch}
         super().__init__(name, factory=f"{__name__}:open_pipeline", arguments=arguments)
 
 
-def open_pipeline(name: str, graph: str, batch: int, say: Callable[[str], None]) -> GpuPipeline:
+def open_pipeline(name: str, graph: str, batch: int | None, say: Callable[[str], None]) -> GpuPipeline:
     """Return the pipeline of this name in this process, to be entered."""
     return GpuPipeline(
         name,

@@ -5,6 +5,7 @@ The volume's upload goes on meanwhile, and after it that of the next volume. Whe
 halved, then the volume passes through in slabs, then `TileTooLarge` asks for smaller tiles.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
@@ -15,7 +16,7 @@ from picker_runtime.engines.base import Candidates, RawSource, Source, TileTooLa
 from picker_runtime.engines.cutting import CuttingDevice, order
 from picker_runtime.engines.device import DeviceMemoryError, Shape
 from picker_runtime.engines.rigs import OpenNetwork, Rig, Rigs, Say
-from picker_runtime.engines.sizing import Batch, Size, batches, least_planes, sizes
+from picker_runtime.engines.sizing import Batch, Size, batches, good_batch, least_planes, sizes
 from picker_runtime.engines.slots import Slot
 from picker_runtime.engines.uploading import Residency, Uploader
 from picker_runtime.errors import EngineError
@@ -33,7 +34,8 @@ class GpuPipeline:
     """Runs a network on a device; a context manager.
 
     open_device: makes the device, when entered. open_network: makes the network of a shape, when first needed.
-    batch: most cubes at a time. say: told what takes long, and "" whenever the upload moves on.
+    batch: most cubes at a time; None for as many as keep the device busy and fit.
+    say: told what takes long, and "" whenever the upload moves on.
     warnings: what a user should know, added to as it happens.
     """
 
@@ -43,7 +45,7 @@ class GpuPipeline:
         *,
         open_device: Callable[[], CuttingDevice],
         open_network: OpenNetwork,
-        batch: int = 1,
+        batch: int | None = None,
         say: Say = lambda line: None,
     ) -> None:
         self.name = name
@@ -56,7 +58,8 @@ class GpuPipeline:
     def __enter__(self) -> Self:
         self._device = self._open_device()
         self._rigs = Rigs(self._device, self._open_network, self.say)
-        self._limits: dict[Shape, int] = {}  # batches found to fit, by the cube's shape
+        self._limits: dict[Shape, int] = {}  # batches, by the cube's shape, smaller once they were found not to fit
+        self._too_large: set[Shape] = set()
         self._resident: Residency | None = None
         self._following: Residency | None = None
         self._announced: FileVoxels | None = None
@@ -102,10 +105,10 @@ class GpuPipeline:
     def _of_one_shape(self, source: RawSource, pending: deque[Tile]) -> Iterator[tuple[Tile, Candidates]]:
         """Yield tiles of one shape with their candidates, with less and less memory until it suffices."""
         edges, voxels = pending[0].cube.shape, source.raw()
-        depth = voxels.shape[0]
-        first, *left = sizes(
-            batch=self._limits.get(edges, self._batch), depth=depth, least_planes=least_planes(pending, depth)
-        )
+        if edges in self._too_large:
+            raise TileTooLarge(edges)
+        depth, batch = voxels.shape[0], self._batch_for(edges, len(pending))
+        first, *left = sizes(batch=batch, depth=depth, least_planes=least_planes(pending, depth))
         size, told = first, first
         while True:
             cubes = (size.batch, 1, *edges)
@@ -121,10 +124,18 @@ class GpuPipeline:
                 if self._drop_spare(cubes):
                     continue
                 if not left:
+                    self._too_large.add(edges)
                     raise TileTooLarge(edges) from error
                 if left[0].batch < size.batch:
                     self._rigs.close()
                 size = left.pop(0)
+
+    def _batch_for(self, edges: Triple, tiles: int) -> int:
+        """Return how many cubes of these edges to try at a time, always the same: engines are built for it."""
+        if edges not in self._limits:
+            free = self._device.memory_info().free
+            self._limits[edges] = self._batch or good_batch(tiles, math.prod(edges), free=free)
+        return self._limits[edges]
 
     def _flow(
         self, rig: Rig, residency: Residency, source: RawSource, work: Iterable[Batch]

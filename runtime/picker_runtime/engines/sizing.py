@@ -4,7 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from picker_runtime.engines.cutting import planes_read
+from picker_runtime.engines.rigs import SLOTS
 from picker_runtime.tiling import Tile
+
+BUSY_VOXELS = 12_000_000
+"""So many at a time keep any GPU busy; it is also what the tiles of the bundled model hold."""
+
+BYTES_A_VOXEL = 128
+"""Of a slot, guessed: cube, activations and the library's scratch memory. Too few, and batches are halved when used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +35,13 @@ class Batch:
     tiles: tuple[Tile, ...]
     low: int
     high: int
+
+
+def good_batch(tiles: int, cube_voxels: int, *, free: int) -> int:
+    """Return how many of so many tiles to take at a time: enough to keep a GPU busy, no more than `free` bytes hold."""
+    busy = -(-BUSY_VOXELS // cube_voxels)
+    fitting = free // (SLOTS * BYTES_A_VOXEL * cube_voxels)
+    return max(1, min(busy, fitting, tiles))
 
 
 def sizes(*, batch: int, depth: int, least_planes: int) -> list[Size]:

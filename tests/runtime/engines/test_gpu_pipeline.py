@@ -15,6 +15,7 @@ from picker_runtime.engines import uploading
 from picker_runtime.engines.base import Candidates, Source, TileTooLarge
 from picker_runtime.engines.device import DeviceMemoryError
 from picker_runtime.engines.gpu_pipeline import GpuPipeline
+from picker_runtime.engines.sizing import good_batch
 from picker_runtime.errors import EngineError, InputError
 from picker_runtime.geometry import Box
 from picker_runtime.intensity import Intensity, NormalisedSource
@@ -50,7 +51,7 @@ def source(array: np.ndarray, mean: float = 3.25, invert: bool = False) -> Norma
     return NormalisedSource(Tomogram.from_array(array, 10.0), intensity, invert)
 
 
-def pipeline(device: FakeDevice, *, batch: int = 2, **options: Any) -> GpuPipeline:
+def pipeline(device: FakeDevice, *, batch: int | None = 2, **options: Any) -> GpuPipeline:
     return GpuPipeline(
         "fake",
         open_device=lambda: device,
@@ -178,6 +179,51 @@ def test_where_one_tile_does_not_fit_smaller_ones_are_asked_for() -> None:
         assert found and len(result.candidates)
         with pytest.raises(EngineError, match="no memory for cubes of"):
             find_candidates(engine, voxels, whole, limits=limits)
+
+
+def test_cubes_once_found_too_large_are_not_tried_again() -> None:
+    opened: list[tuple[int, ...]] = []
+    device = FakeDevice()
+
+    def network(cubes: tuple[int, ...], *_: object) -> FakeNetwork:
+        opened.append(cubes)
+        return FakeNetwork(device, activations=20)
+
+    whole = plan(SHAPE, tile=(48, 48, 48), **RULES)
+    with GpuPipeline("fake", open_device=lambda: device, open_network=network) as engine:
+        device.memory = 2 * 40 * 28 * 36 * 24
+        counts = []
+        for _ in range(2):
+            with pytest.raises(TileTooLarge):
+                list(engine.stream(source(volume()), whole))
+            counts.append(len(opened))
+    assert counts[0] == counts[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("tiles", "cube_voxels", "free", "batch"),
+    [
+        (6, 12_096_000, 2**37, 1),  # the bundled model's tiles keep a GPU busy one by one
+        (300, 96**3, 2**37, 14),
+        (3, 96**3, 2**37, 3),
+        (300, 96**3, 2**31, 9),
+        (300, 256**3, 2**30, 1),
+    ],
+)
+def test_the_batch_follows_from_tiles_and_free_memory(tiles: int, cube_voxels: int, free: int, batch: int) -> None:
+    assert good_batch(tiles, cube_voxels, free=free) == batch
+
+
+def test_without_a_batch_one_is_chosen_for_each_size_of_cubes_and_kept() -> None:
+    voxels, device = source(volume()), FakeDevice()
+    with pipeline(device, batch=None) as engine:
+        device.memory = 1 << 24
+        same(list(engine.stream(voxels, TILES)), list(expected(voxels, TILES)))
+        first = dict(engine._limits)
+        assert first == {(20, 16, 20): min(len(TILES), (1 << 24) // (2 * 128 * 20 * 16 * 20))}
+        device.memory = 1 << 26
+        same(list(engine.stream(voxels, TILES[:2])), list(expected(voxels, TILES[:2])))
+        assert engine._limits == first
 
 
 def test_the_second_batch_of_a_slot_is_recorded_and_later_ones_are_replayed() -> None:
