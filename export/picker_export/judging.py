@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from picker_runtime.card import ModelCard
 from picker_runtime.detections import Detections
 from picker_runtime.engines.base import Engine
-from picker_training.calibration import candidates_of, hits, picks_of
+from picker_training.calibration import candidates_of, hits, picks_of, shared
 from picker_training.datasets.annotated import AnnotatedVolume
-from picker_training.evaluation.distance import match
 
 LARGEST_LOSS = 0.01
 """Of localisation F1 and of mean class F1."""
@@ -51,11 +50,8 @@ def judge_precision(
     """Compare what an engine, entered, picks with what the float32 graph picked in the scenes, and with the truth."""
     own = [card_picks(engine, card, scene) for scene in scenes]
     mine, theirs = (_Tally.of(picks, card, scenes) for picks in (own, float32))
-    shifts = [
-        _shifts(a, b, _radii(card, scene.voxel_size)[b.class_ids])
-        for a, b, scene in zip(own, float32, scenes, strict=True)
-    ]
-    shared = np.concatenate(shifts) if shifts else np.zeros(0)
+    shifts = [shared(a, b, _radii(card, scene.voxel_size)) for a, b, scene in zip(own, float32, scenes, strict=True)]
+    distances = np.concatenate(shifts) if shifts else np.zeros(0)
     picks = sum(map(len, own)) + sum(map(len, float32))
     return Judgement(
         precision=precision,
@@ -63,8 +59,8 @@ def judge_precision(
         class_f1=mine.class_f1,
         float32_f1=theirs.f1,
         float32_class_f1=theirs.class_f1,
-        pick_f1=2.0 * len(shared) / picks if picks else 1.0,
-        median_shift_voxels=float(np.median(shared)) if len(shared) else None,
+        pick_f1=2.0 * len(distances) / picks if picks else 1.0,
+        median_shift_voxels=float(np.median(distances)) if len(distances) else None,
     )
 
 
@@ -105,12 +101,3 @@ class _Tally:
 
 def _radii(card: ModelCard, voxel_size: float) -> NDArray[np.float64]:
     return np.array([particle.diameter_angstrom / voxel_size / 2.0 for particle in card.classes])
-
-
-def _shifts(picks: Detections, others: Detections, radii: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far the picks lie from those of their class among others, `radii` around these; all in voxels."""
-    taken = match(picks.positions, picks.scores, others.positions, radii)
-    hit = np.flatnonzero(taken >= 0)
-    same = hit[picks.class_ids[hit] == others.class_ids[taken[hit]]]
-    distances: NDArray[np.float64] = np.linalg.norm(picks.positions[same] - others.positions[taken[same]], axis=1)
-    return distances

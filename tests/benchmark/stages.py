@@ -20,7 +20,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,10 @@ from benchmark.detect_tomogram import write_volume  # noqa: E402
 from benchmark.stage_case import Case, run_case  # noqa: E402
 
 from picker_runtime.bundle import Bundle  # noqa: E402
+from picker_runtime.detections import Detections  # noqa: E402
 from picker_runtime.engines.choice import GPU_ENGINES, ON_CPU, installed, obstacle_to, precisions_of  # noqa: E402
 from picker_runtime.settings import parse_tile  # noqa: E402
-from picker_training.evaluation.distance import match  # noqa: E402
+from picker_training.calibration import shared  # noqa: E402
 
 COLUMNS = (
     "engine", "precision", "cube", "volume", "build", "start", "open", "statistics", "polarity", "inference", "nms",
@@ -106,26 +107,22 @@ def in_a_process_of_its_own(case: Case) -> dict[str, Any]:
     return result
 
 
-@dataclass(frozen=True, kw_only=True)
-class Agreement:
-    """How far the picks of a case are those of another: 2 x shared / both, and the median distance of the shared."""
+def agreement(picks: list[list[float]], others: list[list[float]], radii: list[float]) -> dict[str, Any]:
+    """Compare two lists of z, y, x, score, class: 2 x shared / both, and the median distance of the shared."""
+    distances = shared(_detections(picks), _detections(others), np.array(radii))
+    both = len(picks) + len(others)
+    return {
+        "pick F1": 2 * len(distances) / both if both else 1.0,
+        "shift": float(np.median(distances)) if len(distances) else None,
+    }
 
-    f1: float
-    shift_voxels: float | None
 
-    @classmethod
-    def of(cls, picks: list[list[float]], others: list[list[float]], radii: list[float]) -> "Agreement":
-        """Compare rows of z, y, x, score, class."""
-        a, b = np.array(picks).reshape(-1, 5), np.array(others).reshape(-1, 5)
-        taken = match(a[:, :3], a[:, 3], b[:, :3], np.array(radii)[b[:, 4].astype(int)])
-        shared = np.flatnonzero(taken >= 0)
-        shared = shared[a[shared, 4] == b[taken[shared], 4]]
-        distances = np.linalg.norm(a[shared, :3] - b[taken[shared], :3], axis=1)
-        both = len(a) + len(b)
-        return cls(
-            f1=2 * len(shared) / both if both else 1.0,
-            shift_voxels=float(np.median(distances)) if len(shared) else None,
-        )
+def _detections(rows: list[list[float]]) -> Detections:
+    values = np.array(rows).reshape(-1, 5)
+    return Detections(
+        positions=values[:, :3], scores=values[:, 3], diameters=np.zeros(len(values)),
+        class_ids=values[:, 4].astype(np.int32),
+    )  # fmt: skip
 
 
 def yardsticks(options: argparse.Namespace, measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -193,8 +190,7 @@ def main() -> None:
             result = {"case": asdict(case)} | in_a_process_of_its_own(case)
             first = next((r for r in measured if r["case"]["volume"] == case.volume and "picks" in r), result)
             if "picks" in result:
-                agreement = Agreement.of(result["picks"], first["picks"], result["radii"])
-                result["figures"] |= {"pick F1": agreement.f1, "shift": agreement.shift_voxels}
+                result["figures"] |= agreement(result["picks"], first["picks"], result["radii"])
             measured.append(result)
             print(case.engine, case.precision, result.get("failed") or result["warm"], flush=True)
         rates = next((r["rates"] for r in measured if "rates" in r), {})

@@ -93,6 +93,18 @@ def hits(
     return hit, right
 
 
+def shared(picks: Detections, others: Detections, radii: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far picks lie from the others they share a particle and a class with, in voxels, one for each pair.
+
+    radii: of the classes, `(classes,)`, in voxels; as the rule `distance` matches picks with particles.
+    """
+    taken = match(picks.positions, picks.scores, others.positions, radii[others.class_ids])
+    hit = np.flatnonzero(taken >= 0)
+    same = hit[picks.class_ids[hit] == others.class_ids[taken[hit]]]
+    distances: NDArray[np.float64] = np.linalg.norm(picks.positions[same] - others.positions[taken[same]], axis=1)
+    return distances
+
+
 def choose_thresholds(judged: list[JudgedPicks], classes: int) -> NDArray[np.float64]:
     """Return the thresholds `(classes,)` with the best mean of localisation F1 and mean class F1 over the scenes.
 

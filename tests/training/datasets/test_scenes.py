@@ -15,6 +15,8 @@ from picker_training.datasets.scenes import ScenePool, StoredScene, reflected
 from picker_training.simulator.scene import simulate
 from picker_training.simulator.templates import Template
 
+SHAPE = (16, 20, 24)
+
 
 @pytest.fixture
 def pool(tmp_path: Path, phantoms: list[Template], monkeypatch: pytest.MonkeyPatch) -> ScenePool:
@@ -44,18 +46,42 @@ def test_one_layer_is_repeated() -> None:
 
 @pytest.mark.parametrize("start", [(-8, -3, 0), (5, 10, 12), (-30, -40, 20), (4, 4, 4)])
 def test_crops_are_padded_as_the_runtime_pads(start: tuple[int, int, int]) -> None:
-    shape, crop = (16, 20, 24), 16
-    values = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float16)
-    nothing = np.zeros(0, np.float32)
-    scene = StoredScene(
-        volumes=values, sample_signal=nothing, sample_noise=nothing, positions=np.zeros((0, 3)),
-        class_ids=np.zeros(0, np.int32),
-    )  # fmt: skip
+    crop, values = 16, np.random.default_rng(0).normal(size=(2, *SHAPE)).astype(np.float16)
     z, y, x = start
     box = Box(start, (z + crop, y + crop, x + crop))
-    wanted = [Tomogram.from_array(volume.astype(np.float32), 10.0).read(box) for volume in values]
-    assert np.array_equal(scene.read_signal(np.array(start), crop), wanted[0])
-    assert np.array_equal(scene.read_noise(np.array(start), crop), wanted[1])
+    wanted = Tomogram.from_array(values[0].astype(np.float32), 10.0).read(box)
+    assert np.array_equal(stored(values).read_signal(np.array(start), crop), wanted)
+
+
+@pytest.mark.parametrize("start", [(-8, -3, 0), (5, 10, 12), (-10, -12, 20), (4, 4, 4), (-3, 8, -5)])
+def test_noise_has_its_mirror_at_the_faces_where_the_signal_has(start: tuple[int, int, int]) -> None:
+    crop, chance = 16, np.random.default_rng(1)
+    values = np.stack([np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)] * 2)  # all different
+    scene = stored(values)
+    signal = scene.read_signal(np.array(start), crop)
+    several = [scene.read_noise(np.array(start), crop, chance) for _ in range(8)]
+    for noise in several:
+        same_signal = [np.unique(signal, return_inverse=True)[1], np.unique(noise, return_inverse=True)[1]]
+        pairs = set(zip(*(part.ravel().tolist() for part in same_signal), strict=True))
+        assert len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs})
+    assert any(not np.array_equal(noise, several[0]) for noise in several)
+
+
+def test_noise_comes_from_everywhere_and_both_ways_round() -> None:
+    values = np.stack([np.broadcast_to(np.arange(SHAPE[2], dtype=np.float32), SHAPE)] * 2)
+    chance = np.random.default_rng(2)
+    rows = [stored(values).read_noise(np.array([0, 0, 0]), 16, chance)[0, 0] for _ in range(200)]
+    assert {float(row.min()) for row in rows} == set(range(SHAPE[2] - 15))
+    assert {float(row[1] - row[0]) for row in rows} == {1.0, -1.0}
+
+
+def stored(volumes: np.ndarray) -> StoredScene:
+    """Return a scene without particles, of signal and noise."""
+    nothing = np.zeros(0, np.float32)
+    return StoredScene(
+        volumes=volumes, sample_signal=nothing, sample_noise=nothing, positions=np.zeros((0, 3)),
+        class_ids=np.zeros(0, np.int32),
+    )  # fmt: skip
 
 
 def test_a_scene_depends_on_seed_and_number_alone(pool: ScenePool, tmp_path: Path, phantoms: list[Template]) -> None:

@@ -46,17 +46,16 @@ class StoredScene:
     def cut(self, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
         """Cut a crop at a random place, perhaps warp its signal, add noise and normalise it.
 
-        It may reach `halo` voxels beyond the scene's faces, where the scene is reflected.
+        It may reach `halo` voxels beyond the scene's faces, where signal and noise are reflected; a warped crop's noise
+        never is, since the faces are not at its own any more.
         """
         crop = augmentation.crop
         start = self._start(augmentation, rng)
         snr = float(np.exp(rng.uniform(*np.log(augmentation.snr))))
         scale = np.float32(snr**-0.5)
-        noise_flips = tuple(slice(None, None, int(rng.choice([-1, 1]))) for _ in range(3))
-        shift = np.array([rng.integers(0, max(n - crop, 0) + 1) for n in self.shape])
         warp = draw_warp(augmentation, rng) if happens(augmentation.warp_probability, rng) else None
         signal = warp.cut(self.read_signal, start) if warp else self.read_signal(start, crop)
-        cube = signal + scale * self.read_noise(shift, crop)[noise_flips]
+        cube = signal + scale * self.read_noise(self._inside(start, crop) if warp else start, crop, rng)
         values = self.sample_signal + scale * self.sample_noise
         if rng.random() < augmentation.int8_probability:
             step = float(values.std()) / rng.uniform(8.0, 42.0)
@@ -83,16 +82,31 @@ class StoredScene:
             start = np.clip(np.rint(centre - crop * rng.uniform(*CENTRED, 3)).astype(np.int64), low, high)
         return start
 
+    def _inside(self, start: NDArray[np.int64], crop: int) -> NDArray[np.int64]:
+        """Return the start of the crop moved inside the scene, as far as it fits."""
+        return np.clip(start, 0, np.maximum(np.array(self.shape) - crop, 0))
+
     def read_signal(self, start: NDArray[np.int64], crop: int) -> NDArray[np.float32]:
         """Return a cube of the signal; what lies outside the scene is reflected, as the runtime does."""
-        return self._read(0, start, crop)
+        return self._read(0, [place for _, place in self._places(start, crop)])
 
-    def read_noise(self, start: NDArray[np.int64], crop: int) -> NDArray[np.float32]:
-        """Return a cube of the noise, reflected outside the scene."""
-        return self._read(1, start, crop)
+    def read_noise(self, start: NDArray[np.int64], crop: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Return the noise of a cube, from any place of the scene's and perhaps flipped.
 
-    def _read(self, which: int, start: NDArray[np.int64], crop: int) -> NDArray[np.float32]:
-        index = [reflected(np.arange(s, s + crop), n) for s, n in zip(start.tolist(), self.shape, strict=True)]
+        It is reflected where the signal of the cube at `start` is: at a face a tomogram's noise has a mirror image.
+        """
+        index = []
+        for length, place in self._places(start, crop):
+            first, last = int(place.min()), int(place.max())
+            begin = int(rng.integers(0, length - (last - first)))
+            index.append(begin + (place - first if rng.random() < 0.5 else last - place))
+        return self._read(1, index)
+
+    def _places(self, start: NDArray[np.int64], crop: int) -> list[tuple[int, NDArray[np.int64]]]:
+        """Return the length of each axis and where a cube's voxels lie on it, those outside the scene reflected."""
+        return [(n, reflected(np.arange(s, s + crop), n)) for s, n in zip(start.tolist(), self.shape, strict=True)]
+
+    def _read(self, which: int, index: list[NDArray[np.int64]]) -> NDArray[np.float32]:
         low = [int(i.min()) for i in index]
         box = tuple(slice(a, int(i.max()) + 1) for a, i in zip(low, index, strict=True))
         part = np.asarray(self.volumes[which][box], np.float32)
