@@ -82,8 +82,11 @@ def engine(
     library: Annotated[str, typer.Option(metavar="tensorrt|rtx", help="rtx builds without a GPU too.")] = "rtx",
     precision: Annotated[str, typer.Option(metavar="fp32|fp16", help="Of the convolutions.")] = "fp16",
     tile: Annotated[
-        tuple[int, int, int] | None, typer.Option(metavar="D H W", help="Edges of a cube, in voxels; the model's own.")
+        tuple[int, int, int] | None, typer.Option(metavar="D H W", help="Edges of a cube, instead of what suits.")
     ] = None,
+    tomogram: Annotated[
+        tuple[int, int, int], typer.Option(metavar="Z Y X", help="Voxels of the tomograms to come.")
+    ] = (200, 512, 512),
     batch: Annotated[int, typer.Option(min=1, help="Cubes per call of the engine.")] = 1,
     compatible: Annotated[
         bool, typer.Option("--compatible", help="TensorRT: for later versions and other GPUs too, slower.")
@@ -99,7 +102,9 @@ def engine(
         if line:
             print(line, file=sys.stderr)
 
-    order = EngineOrder(library=library, precision=precision, tile=tile, batch=batch, compatible=compatible)
+    order = EngineOrder(
+        library=library, precision=precision, tile=tile, tomogram=tomogram, batch=batch, compatible=compatible
+    )
     print(json.dumps(write_engine(model, order, output, say)))
 
 

@@ -23,6 +23,10 @@ from picker_runtime.engines.tensorrt import (
 )
 from picker_runtime.errors import EngineError, UsageError
 from picker_runtime.geometry import Triple
+from picker_runtime.scanning import tiles_of
+
+COMMONEST = (200, 512, 512)
+"""Voxels of the tomograms that most users have."""
 
 NAMES = {"tensorrt": TENSORRT.engine, "rtx": RTX.engine}
 
@@ -31,7 +35,8 @@ NAMES = {"tensorrt": TENSORRT.engine, "rtx": RTX.engine}
 class EngineOrder:
     """Which engine to build.
 
-    tile: edges of the cubes, zyx voxels; None for the model's. compatible: for later versions and other GPUs too.
+    tile: edges of the cubes, zyx voxels; None for those that detection takes in a tomogram of the shape `tomogram`.
+    compatible: for later versions and other GPUs too.
 
     Raises:
         UsageError: E80 for an unknown library or precision.
@@ -40,6 +45,7 @@ class EngineOrder:
     library: str
     precision: str
     tile: Triple | None = None
+    tomogram: Triple = COMMONEST
     batch: int = 1
     compatible: bool = False
 
@@ -100,7 +106,7 @@ def _cached(key: PlanKey, build: Callable[[], bytes], say: Say) -> tuple[bytes, 
 
 def _cubes(bundle: Bundle, order: EngineOrder) -> tuple[int, int, int, int, int]:
     card = bundle.card
-    tile = order.tile or card.tile
+    tile = order.tile or tiles_of(card, order.tomogram)[0].cube.shape
     if min(tile) < 1 or any(edge % card.alignment for edge in tile):
         problem = f"{tile} has an edge that is no multiple of {card.alignment}"
         raise UsageError(80, "--tile", problem, f"round it to a multiple of {card.alignment}")

@@ -11,7 +11,6 @@ from picker_runtime.engines.base import Engine
 from picker_runtime.geometry import Triple
 from picker_training.calibration import candidates_of, picks_of
 from picker_training.datasets.annotated import AnnotatedVolume
-from picker_training.model_card import tile_for
 
 HALOS = (0, 8, 16, 24, 32, 40)
 WHOLE_HALO = 32
@@ -32,7 +31,7 @@ def measure_halo(
         whole = candidates_of(engine, card, scene, halo=WHOLE_HALO, tile=whole_tile)
         reference = picks_of(whole, card, scene.voxel_size, thresholds)
         for halo in HALOS:
-            tile = _with_seams(scene.volume.shape, tile_for(halo, card.alignment), halo, card.alignment)
+            tile = _with_seams(scene.volume.shape, _with_halo(card, halo), halo, card.alignment)
             tiled = candidates_of(engine, card, scene, halo=halo, tile=tile)
             found = picks_of(tiled, card, scene.voxel_size, thresholds)
             curve[halo].append(agreement(found, reference))
@@ -56,12 +55,18 @@ def agreement(a: Detections, b: Detections) -> float:
 
 
 def with_calibration(card: ModelCard, thresholds: NDArray[np.float64], halo: int, curve: dict[str, float]) -> ModelCard:
-    """Return the card with measured thresholds and halo, and the tile that goes with it."""
+    """Return the card with measured thresholds and halo."""
     classes = tuple(
         replace(particle, threshold=float(threshold))
         for particle, threshold in zip(card.classes, thresholds, strict=True)
     )
-    return replace(card, classes=classes, halo=halo, halo_curve=curve, tile=tile_for(halo, card.alignment))
+    return replace(card, classes=classes, halo=halo, halo_curve=curve)
+
+
+def _with_halo(card: ModelCard, halo: int) -> Triple:
+    """Return the card's tile with another halo around the same core."""
+    z, y, x = (edge + 2 * (halo - card.halo) for edge in card.tile)
+    return z, y, x
 
 
 def _with_seams(shape: tuple[int, ...], tile: Triple, halo: int, alignment: int) -> Triple:

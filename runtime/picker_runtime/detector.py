@@ -56,7 +56,7 @@ class Picker:
     engine: a name in `engines.ENGINES` or `engines.GPU_ENGINES`, or "auto"; `choice` says what that took, and why.
     precision: "fp32", "fp16", "int8" or "auto": float32 on CPUs, float16 on GPUs where the model has it.
     threads: None for all that the process may use.
-    tile: upper bounds of a cube's edges in voxels, one number or z, y, x; None for the model's own.
+    tile: upper bounds of a cube's edges in voxels, one number or z, y, x; None for what suits each tomogram.
     halo: voxels around a core; None for the model's own. batch: cubes to a call of the graph;
     None for one, or on a GPU for as many as keep it busy and fit in its memory.
 
@@ -87,11 +87,10 @@ class Picker:
         self._scanner = Scanner(
             engine=self._engine,
             card=self.card,
-            tile=self.card.tile if tile is None else (tile, tile, tile) if isinstance(tile, int) else tile,
+            tile=(tile, tile, tile) if isinstance(tile, int) else tile,
             halo=self.card.halo if halo is None else halo,
         )
         self._options = {
-            "tile": list(self._scanner.tile),
             "halo": self._scanner.halo,
             "batch": batch,
             "engine_reason": self.choice.reason,
@@ -141,11 +140,12 @@ class Picker:
         names = None if classes is None else list(classes)
         defaults = {particle.name: particle.threshold for particle in self.card.classes}
         chosen = resolve(defaults, floor=self.card.candidate_floor, wanted=thresholds, classes=names)
-        options = {"invert": invert, "mode0": mode0, "voxel_size": voxel_size, "classes": names, "mask": _path(mask)}
+        options: dict[str, Any] = {"invert": invert, "mode0": mode0, "voxel_size": voxel_size, "classes": names}
         self.__enter__()
         stages = Stages()
         with _open(source, voxel_size, mode0) as tomogram:
             self._check_voxel_size(tomogram)
+            options |= {"mask": _path(mask), "tile": list(self._scanner.tiles(tomogram.shape)[0].cube.shape)}
             with nullcontext() if mask is None else Mask(mask, like=tomogram) as area:
                 scan = self._scanner.scan(tomogram, area, invert=invert, stages=stages, progress=progress)
             tomogram.check_unchanged()

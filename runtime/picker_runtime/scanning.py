@@ -1,5 +1,6 @@
 """Scanning: a tomogram's statistics, a look at its polarity, and its candidates from every tile."""
 
+import math
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from picker_runtime.geometry import Triple
 from picker_runtime.intensity import Intensity, NormalisedSource, measure
 from picker_runtime.mask import Mask
 from picker_runtime.polarity import seen_polarity
+from picker_runtime.tiling import Tile
 from picker_runtime.tomogram import Tomogram
 from picker_runtime.worker import Limits, Progress, find_candidates
 
@@ -35,12 +37,13 @@ class Stages:
 class Scanner:
     """An engine with the facts of its model: all that turns a tomogram into candidates.
 
-    tile: upper bounds of a cube's edges, zyx voxels, halo included. halo: voxels around a core.
+    tile: upper bounds of a cube's edges, zyx voxels, halo included; None for what suits each tomogram, of cubes no
+    larger than the card's. halo: voxels around a core.
     """
 
     engine: Engine
     card: ModelCard
-    tile: Triple
+    tile: Triple | None
     halo: int
 
     def scan(
@@ -53,8 +56,7 @@ class Scanner:
         Raises:
             InputError, EngineError, UsageError: as measuring, running and tiling do.
         """
-        grid = self._grid()
-        tiles = tiling.plan(tomogram.shape, tile=self.tile, **grid)
+        tiles = self.tiles(tomogram.shape)
         if area is not None:
             tiles = [tile for tile in tiles if area.touches(tile)]
         stages.end("open")
@@ -68,7 +70,7 @@ class Scanner:
             source,
             tiles,
             limits=Limits.of(self.card),
-            split=partial(tiling.split, **grid),
+            split=partial(tiling.split, **_grid(self.card, self.halo)),
             inside=None if area is None else area.holds,
             progress=progress,
         )
@@ -76,15 +78,13 @@ class Scanner:
         stages.end("inference")
         return intensity, found.candidates.rounded().by_score()
 
-    def _grid(self) -> dict[str, Any]:
-        """Return the facts that plans and splits share."""
-        card = self.card
-        return {
-            "halo": self.halo,
-            "alignment": card.alignment,
-            "output_stride": card.output_stride,
-            "min_cells": card.max_candidates,
-        }
+    def tiles(self, shape: Triple) -> list[Tile]:
+        """Return the tiles of a tomogram of this shape.
+
+        Raises:
+            UsageError: E80 if the bounds leave no room for a core.
+        """
+        return tiles_of(self.card, shape, tile=self.tile, halo=self.halo)
 
     def _check_polarity(self, source: NormalisedSource, tomogram: Tomogram, invert: bool) -> None:
         """Warn if particles look the other way round than in the tomograms that the model was trained on."""
@@ -92,3 +92,27 @@ class Scanner:
         if seen not in (None, self.card.polarity):
             fix = "leave out --invert" if invert else "try --invert"
             tomogram.warnings.append(f"particles look {seen}, the model is for {self.card.polarity} ones: {fix}")
+
+
+def tiles_of(card: ModelCard, shape: Triple, *, tile: Triple | None = None, halo: int | None = None) -> list[Tile]:
+    """Return the tiles that a model's card, or whoever knows better, wants of a tomogram of this shape.
+
+    tile: as `Scanner.tile`. halo: None for the card's.
+
+    Raises:
+        UsageError: E80 if the bounds leave no room for a core.
+    """
+    grid = _grid(card, card.halo if halo is None else halo)
+    if tile is None:
+        tile = tiling.suited(shape, voxels=math.prod(card.tile), halo=grid["halo"], alignment=card.alignment)
+    return tiling.plan(shape, tile=tile, **grid)
+
+
+def _grid(card: ModelCard, halo: int) -> dict[str, Any]:
+    """Return the facts that plans and splits share."""
+    return {
+        "halo": halo,
+        "alignment": card.alignment,
+        "output_stride": card.output_stride,
+        "min_cells": card.max_candidates,
+    }

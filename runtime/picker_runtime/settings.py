@@ -47,7 +47,7 @@ class DetectSettings:
     """One run of `detect`; every field is named after its option.
 
     batch: None for what suits the engine.
-    tile: the largest cube, edges `(z, y, x)` in voxels, halo included; None for the model's own.
+    tile: the largest cube, edges `(z, y, x)` in voxels, halo included; None for what suits each tomogram.
     voxel_size: angstrom, instead of the header's; None to trust the header.
     """
 

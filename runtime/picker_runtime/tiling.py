@@ -64,6 +64,27 @@ def plan(
     return tiles
 
 
+def suited(shape: Triple, *, voxels: int, halo: int, alignment: int) -> Triple:
+    """Return the bounds `tile` of the plan with the fewest voxels in all whose cubes have at most so many each.
+
+    What is cut into few pieces along an axis has few seams there, so that the best edges depend on the tomogram. Where
+    no cubes are small enough, the smallest that are sensible are taken.
+    """
+    reach = _round_up(halo, alignment)
+    axes = [list(_pieces(n, reach, min(alignment, reach), alignment)) for n in shape]
+    fitting = [pieces for pieces in product(*axes) if math.prod(piece.edge for piece in pieces) <= voxels]
+    cheapest = min(
+        fitting or [tuple(axis[-1] for axis in axes)],
+        key=lambda pieces: (
+            math.prod(piece.edge * piece.number for piece in pieces),
+            math.prod(piece.number for piece in pieces),
+            -pieces[2].edge,  # rows are read whole
+        ),
+    )
+    z, y, x = (max(piece.edge, 2 * reach + alignment) for piece in cheapest)  # no shorter, or there were no core
+    return z, y, x
+
+
 def split(tile: Tile, *, halo: int, alignment: int, output_stride: int, min_cells: int) -> list[Tile]:
     """Return two tiles with smaller cubes in place of one, halved across its core's longest axis; none if too small."""
     axis = max(range(3), key=lambda i: tile.core.shape[i])
@@ -94,6 +115,25 @@ class _Span(NamedTuple):
     core: int
     stop: int
     cube: int
+
+
+class _Pieces(NamedTuple):
+    """An axis cut into so many cubes of this edge."""
+
+    edge: int
+    number: int
+
+
+def _pieces(length: int, reach: int, outside: int, alignment: int) -> Iterator[_Pieces]:
+    """Yield the ways to cut an axis, the longest edge first, down to cubes that are mostly halo."""
+    edge = _edge(length, length + 2 * (reach + alignment), reach, outside, alignment)
+    least = max(3 * reach, alignment)
+    while True:
+        yield _Pieces(edge, len(list(_spans(length, edge, reach, outside, 0))))
+        shorter = _edge(length, edge - alignment, reach, outside, alignment) if edge - alignment >= least else edge
+        if shorter >= edge:
+            return
+        edge = shorter
 
 
 def _edge(length: int, bound: int, reach: int, outside: int, alignment: int) -> int:

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from picker_runtime import tiling
 from picker_runtime.bundle import Bundle
 from picker_runtime.doctor import gemm_gflops
 from picker_runtime.engines.openvino import import_openvino
 from picker_runtime.geometry import Box, Triple
 from picker_runtime.mrc import write_mrc
 from picker_runtime.sample import SAMPLES
+from picker_runtime.scanning import tiles_of
 from picker_runtime.settings import parse_tile
 from picker_runtime.tomogram import Tomogram
 
@@ -90,15 +90,7 @@ def detect(path: Path, folder: Path, precision: str, options: argparse.Namespace
 
 def network_gflop(bundle: Bundle, shape: Triple, tile: Triple | None) -> float:
     """Return the convolutions' operations on all cubes of a tomogram, 2 for each multiplication and addition."""
-    card = bundle.card
-    tiles = tiling.plan(
-        shape,
-        tile=tile or card.tile,
-        halo=card.halo,
-        alignment=card.alignment,
-        output_stride=card.output_stride,
-        min_cells=card.max_candidates,
-    )
+    tiles = tiles_of(bundle.card, shape, tile=tile)
     model = import_openvino().Core().read_model(bundle.graph)
     model.reshape({"cubes": [1, 1, *tiles[0].cube.shape], "mean": [1], "inverse_std": [1]})
     flop = 0.0

@@ -56,7 +56,7 @@ class Stand:
     """What the steps run on: a model, a way to a device and to a network on it, and to an engine in a process."""
 
     bundle: Bundle
-    tile: Triple
+    tile: Triple | None
     name: str
     open_device: Callable[[], CuttingDevice]
     open_network: OpenNetwork
@@ -73,7 +73,7 @@ def gpu(engine: str, precision: str, model: str) -> Stand:
     arguments = {"name": engine, "graph": str(graph), "batch": None}
     return Stand(
         bundle=bundle,
-        tile=bundle.card.tile,
+        tile=None,
         name=engine,
         open_device=partial(CudaDevice, extra=GPU_ENGINES[engine].extra),
         open_network=lambda cubes, device, say: open_network(engine, graph, cubes, device, say=say),

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from benchmark.timed_device import TimedDevice, TimedNetwork
 
-from picker_runtime import tiling
 from picker_runtime.bundle import Bundle
 from picker_runtime.detections import Detections
 from picker_runtime.detector import Detection, Picker
@@ -33,18 +32,19 @@ from picker_runtime.engines.rigs import OpenNetwork, Say
 from picker_runtime.geometry import Triple
 from picker_runtime.intensity import NormalisedSource, measure
 from picker_runtime.outputs import write_outputs
+from picker_runtime.scanning import tiles_of
 from picker_runtime.tiling import Tile
 from picker_runtime.tomogram import Tomogram
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What is measured; tile: edges of a cube at most, zyx voxels."""
+    """What is measured; tile: edges of a cube at most, zyx voxels, None for what suits the volume."""
 
     model: str
     engine: str
     precision: str
-    tile: Triple
+    tile: Triple | None
     volume: str
     batch: int
     threads: int
@@ -56,7 +56,7 @@ def run_case(case: Case) -> dict[str, Any]:
     volume, bundle = Path(case.volume), Bundle.open(case.model)
     figures, warm, picks = _whole(case, volume)
     with Tomogram.open(volume) as tomogram:
-        tiles = _tiles(bundle, tomogram.shape, case.tile)
+        tiles = tiles_of(bundle.card, tomogram.shape, tile=case.tile)
         apart = _apart(case, bundle, tomogram, tiles, volume)
     shape, cube = tomogram.shape, tiles[0].cube.shape
     rates, bound = _ceilings(case, bundle, len(tiles) * math.prod(cube))
@@ -132,14 +132,6 @@ def _detect(picker: Picker, volume: Path, target: Path) -> tuple[dict[str, float
     ended = time.perf_counter()
     whole = {"write": ended - written, "file to picks": ended - started}
     return detection.record.timings | whole, detection
-
-
-def _tiles(bundle: Bundle, shape: Triple, tile: Triple) -> list[Tile]:
-    card = bundle.card
-    return tiling.plan(
-        shape, tile=tile, halo=card.halo, alignment=card.alignment, output_stride=card.output_stride,
-        min_cells=card.max_candidates,
-    )  # fmt: skip
 
 
 def _apart(case: Case, bundle: Bundle, tomogram: Tomogram, tiles: list[Tile], volume: Path) -> dict[str, float]:

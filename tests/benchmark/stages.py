@@ -86,7 +86,7 @@ def cases(options: argparse.Namespace, folder: Path) -> list[Case]:
         ):
             found.append(
                 Case(
-                    model=str(options.model), engine=engine, precision=precision, tile=tile or bundle.card.tile,
+                    model=str(options.model), engine=engine, precision=precision, tile=tile,
                     volume=str(volume), batch=options.batch, threads=options.threads, repeats=options.repeats,
                 )
             )  # fmt: skip

@@ -35,16 +35,13 @@ def test_agreement_is_the_share_of_picks_with_a_partner(a: list[Row], b: list[Ro
     assert agreement(detections(b), detections(a)) == pytest.approx(share)
 
 
-def test_the_halo_is_the_smallest_that_covers_the_field_of_view(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_halo_is_the_smallest_that_covers_the_field_of_view(tmp_path: Path) -> None:
     """The golden graph sees a few voxels: without a halo its peaks at the seams differ, with one they do not."""
     model = golden_bundle(tmp_path / "golden", stride=1, max_candidates=512)  # the reflected halo is full of particles
-    monkeypatch.setattr(halo, "tile_for", lambda halo, alignment: (16 + 2 * halo,) * 3)
     shape = (32, 48, 48)
     positions = scattered(shape, count=12, apart=11, margin=3, seed=1)
     volume = volume_with_blobs(shape, positions, seed=1)
-    card = Bundle.open(model).card
+    card = replace(Bundle.open(model).card, tile=(32, 32, 32))  # cores of 16 voxels and a halo of 8
     scene = AnnotatedVolume(
         volume=volume, voxel_size=10.0, positions=positions, class_ids=np.zeros(len(positions), np.int32)
     )

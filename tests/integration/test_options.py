@@ -141,5 +141,5 @@ def test_tile_batch_and_threads_reach_the_engine(
     monkeypatch.setattr(detector, "open_engine", spy)
     tomogram(tmp_path / "a.mrc")
     record = detect(tmp_path / "a.mrc", golden_model, "--tile", "48,32,40", "--batch", 2, "--threads", 1)
-    assert record["options"]["tile"] == [48, 32, 40]
+    assert record["options"]["tile"] == [44, 32, 36]  # balanced below the bounds
     assert given == {"batch": 2, "threads": 1}

@@ -63,7 +63,7 @@ def test_the_record_says_what_was_done(detection: Detection) -> None:
     assert record.candidates == len(detection.candidates) >= len(detection.picks)
     assert (record.engine, record.floor, record.thresholds["small"]) == ("openvino", FLOOR, THRESHOLD)
     assert list(record.timings) == ["open", "statistics", "polarity", "inference", "nms"]
-    assert record.options["tile"] == [48, 48, 48]
+    assert record.options["tile"] == [48, 48, 44]
     assert record.warnings == ()
 
 

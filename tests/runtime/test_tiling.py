@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from picker_runtime.errors import UsageError
 from picker_runtime.geometry import Box, Triple
-from picker_runtime.tiling import Tile, plan, split
+from picker_runtime.tiling import Tile, plan, split, suited
 
 EDGE = st.integers(16, 80)
 SHAPE = st.tuples(EDGE, EDGE, EDGE)
@@ -27,6 +27,39 @@ def grids(draw: st.DrawFn) -> dict:
         "output_stride": stride,
         "shift": tuple(alignment * n for n in draw(st.tuples(*[st.integers(-3, 12)] * 3))),
     }
+
+
+@given(st.tuples(*[st.integers(16, 300)] * 3), st.sampled_from([0, 8, 16]), st.integers(40_000, 400_000))
+def test_suited_cubes_are_small_enough_and_no_cubic_ones_cost_less(shape: Triple, halo: int, voxels: int) -> None:
+    rules = {"halo": halo, "alignment": 8}
+
+    def cost(tile: Triple) -> tuple[int, int]:
+        tiles = plan(shape, tile=tile, **rules, output_stride=2, min_cells=1)
+        return len(tiles) * tiles[0].cube.voxels, tiles[0].cube.voxels
+
+    whole, one = cost(suited(shape, voxels=voxels, **rules))
+    smallest = 3 * max(halo, 8) + 8
+    assert one <= max(voxels, smallest**3)
+    edge = int(voxels ** (1 / 3)) // 8 * 8
+    if edge >= smallest:
+        assert whole <= cost((edge, edge, edge))[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "tile"),
+    [
+        ((200, 512, 512), (216, 200, 280)),  # the depth whole, six in all
+        ((64, 512, 512), (80, 280, 528)),  # depth and rows whole
+        ((776, 1024, 1024), (184, 200, 368)),
+        ((16, 16, 16), (40, 40, 40)),
+    ],
+)
+def test_suited_edges_follow_the_tomogram(shape: Triple, tile: Triple) -> None:
+    assert suited(shape, voxels=240**3, halo=16, alignment=8) == tile
+
+
+def test_where_no_cubes_are_small_enough_the_smallest_are_taken() -> None:
+    assert suited((300, 300, 300), voxels=1000, halo=16, alignment=8) == (48, 48, 48)
 
 
 def covered(shape: Triple, boxes: list[Box]) -> np.ndarray:

@@ -1,21 +1,18 @@
 """Calibration: detection in annotated volumes as the runtime does it, and the thresholds that judge best there."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from picker_runtime import tiling
 from picker_runtime.card import ModelCard
 from picker_runtime.detections import Detections
 from picker_runtime.engines.base import Engine
 from picker_runtime.geometry import Triple
-from picker_runtime.intensity import NormalisedSource, measure
 from picker_runtime.nms import pick
+from picker_runtime.scanning import Scanner, Stages
 from picker_runtime.tomogram import Tomogram
-from picker_runtime.worker import Limits, find_candidates
 from picker_training.datasets.annotated import AnnotatedVolume
 from picker_training.evaluation.distance import match
 
@@ -27,21 +24,9 @@ def candidates_of(
     engine: Engine, card: ModelCard, scene: AnnotatedVolume, *, halo: int | None = None, tile: Triple | None = None
 ) -> Detections:
     """Return the rounded candidates of a scene, as the runtime finds them, where its particles are known."""
-    tomogram = Tomogram.from_array(scene.volume, scene.voxel_size)
-    grid: dict[str, Any] = {
-        "halo": card.halo if halo is None else halo,
-        "alignment": card.alignment,
-        "output_stride": card.output_stride,
-        "min_cells": card.max_candidates,
-    }
-    found = find_candidates(
-        engine,
-        NormalisedSource(tomogram, measure(tomogram)),
-        tiling.plan(tomogram.shape, tile=tile or card.tile, **grid),
-        limits=Limits.of(card),
-        split=partial(tiling.split, **grid),
-    )
-    candidates = found.candidates.rounded().by_score()
+    scanner = Scanner(engine=engine, card=card, tile=tile, halo=card.halo if halo is None else halo)
+    with Tomogram.from_array(scene.volume, scene.voxel_size) as tomogram:
+        _, candidates = scanner.scan(tomogram, None, invert=False, stages=Stages(), progress=lambda done, total: None)
     return candidates.select(scene.judges(candidates.positions))
 
 

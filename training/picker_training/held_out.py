@@ -56,7 +56,7 @@ def _pick_one(
     output: Path,
 ) -> Path:
     volume = reconstruction(folder, config.annotated)
-    scanner = Scanner(engine=engine, card=card, tile=card.tile, halo=card.halo)
+    scanner = Scanner(engine=engine, card=card, tile=None, halo=card.halo)
     with Tomogram.open(volume.path, voxel_size=card.voxel_size_angstrom) as tomogram:
         _, candidates = scanner.scan(tomogram, None, invert=False, stages=Stages(), progress=lambda done, total: None)
     picks = _in_slab(picks_of(candidates, card, card.voxel_size_angstrom, thresholds), volume.z_offset)

@@ -2,6 +2,7 @@
 
 import colorsys
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,9 +20,8 @@ MAX_CANDIDATES = 2048
 CANDIDATE_FLOOR = 0.05
 DRAFT_THRESHOLD = 0.25
 DRAFT_HALO = 16
-WHOLE_DEPTH = 200
-WHOLE_WIDTH = 512
-"""Tiles suit this tomogram, the commonest: its depth whole, its height in three, its width in two: 1.2 GB in all."""
+TILE_VOXELS = 14_000_000
+"""Most voxels of a cube: `point` in size s then takes 1.2 GB in all. Larger ones lose less at seams."""
 
 WEIGHTS = "weights.safetensors"
 
@@ -49,7 +49,7 @@ def draft_card(config: TrainingConfig, diameters_angstrom: dict[str, float]) -> 
         alignment=detector.alignment,
         halo=DRAFT_HALO,
         halo_curve={},
-        tile=tile_for(DRAFT_HALO, detector.alignment),
+        tile=tile_for(detector.alignment),
         max_candidates=MAX_CANDIDATES,
         candidate_floor=CANDIDATE_FLOOR,
         nms_fraction=detector.nms_fraction,
@@ -58,16 +58,10 @@ def draft_card(config: TrainingConfig, diameters_angstrom: dict[str, float]) -> 
     )
 
 
-def tile_for(halo: int, alignment: int) -> Triple:
-    """Return the bounds of a cube's edges for a halo, in voxels, multiples of the alignment."""
-    across, along = (_edge(WHOLE_WIDTH, tiles, halo, alignment) for tiles in (3, 2))
-    return _edge(WHOLE_DEPTH, 1, halo, alignment), across, along
-
-
-def _edge(whole: int, tiles: int, halo: int, alignment: int) -> int:
-    """Return the edge of cubes, so many of which cover an axis with halos between them and margins outside."""
-    covered = whole + 2 * alignment + 2 * (tiles - 1) * halo
-    return -(-covered // (tiles * alignment)) * alignment
+def tile_for(alignment: int) -> Triple:
+    """Return the edges of the largest cube, in voxels, multiples of the alignment; tomograms get others, no larger."""
+    edge = int(np.cbrt(TILE_VOXELS)) // alignment * alignment
+    return edge, edge, edge
 
 
 def load_network(bundle: Bundle) -> Detector:

@@ -120,7 +120,7 @@ def test_tiles_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.Mon
     write_mrc(tmp_path / "one.mrc", volume, 10.0)
     monkeypatch.setattr(unet_picking, "HALO", 16)
     whole = label_file(network, tmp_path / "one.mrc")
-    monkeypatch.setattr(unet_picking, "TILE", (48, 48, 48))
+    monkeypatch.setattr(unet_picking, "TILE_VOXELS", 48 * 56 * 56)
     tiled = label_file(network, tmp_path / "one.mrc")
     assert float(whole.particle.astype(float).std()) > 0.03
     np.testing.assert_allclose(tiled.particle, whole.particle, atol=2e-3)

@@ -14,7 +14,6 @@ from scipy import ndimage
 
 from picker_runtime import tiling
 from picker_runtime.detections import Detections
-from picker_runtime.geometry import Triple
 from picker_runtime.intensity import NormalisedSource, measure
 from picker_runtime.tiling import Tile
 from picker_runtime.tomogram import Tomogram
@@ -26,8 +25,8 @@ from picker_training.model_card import tile_for
 HALO = 24
 """Voxels; a probability depends on most of what the deepest level sees, 8 voxels each."""
 
-TILE: Triple = tile_for(HALO, UNetDetector.alignment)
-"""As large as our own detector's."""
+TILE_VOXELS = math.prod(tile_for(UNetDetector.alignment))
+"""Cubes as large as our own detector's."""
 
 FOREGROUND: tuple[float, ...] = (0.3, 0.5, 0.7)
 FRACTIONS: tuple[float, ...] = (0.05, 0.15, 0.3, 0.5)
@@ -90,9 +89,9 @@ def label_file(network: UNetDetector, path: Path) -> LabelMap:
             class_ids=np.zeros(tomogram.shape, np.uint8),
             share=np.zeros(tomogram.shape, np.float16),
         )
-        tiles = tiling.plan(
-            tomogram.shape, tile=TILE, halo=HALO, alignment=network.alignment, output_stride=1, min_cells=1
-        )
+        shape, alignment = tomogram.shape, network.alignment
+        bounds = tiling.suited(shape, voxels=TILE_VOXELS, halo=HALO, alignment=alignment)
+        tiles = tiling.plan(shape, tile=bounds, halo=HALO, alignment=alignment, output_stride=1, min_cells=1)
         for tile in tiles:
             _label_tile(network, source, tile, made)
     return made

@@ -141,7 +141,7 @@ class LearnedMethod(Method):
             TorchEngine(decoded(self.network, card).to(self.work.device)) as engine,
             Tomogram.open(path) as tomogram,
         ):
-            scanner = Scanner(engine=engine, card=card, tile=card.tile, halo=card.halo)
+            scanner = Scanner(engine=engine, card=card, tile=None, halo=card.halo)
             _, found = scanner.scan(tomogram, None, invert=False, stages=Stages(), progress=lambda done, total: None)
         return found
 
