@@ -145,7 +145,7 @@ def small_engine() -> SmallEngine:
 
 def test_tiles_too_large_for_the_engine_are_halved_and_none_is_lost() -> None:
     engine, count = small_engine(), len(long_tiles())
-    engine.warnings = ["memory is short"]  # type: ignore[attr-defined]
+    engine.warnings = ["memory is short", "memory is short"]  # type: ignore[attr-defined]
     calls: list[tuple[int, int]] = []
     found = find_candidates(
         engine,

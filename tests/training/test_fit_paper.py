@@ -87,6 +87,15 @@ def test_a_detector_is_not_changed_under_way(tmp_path: Path, capsys: pytest.Capt
     assert "has the detector point" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("begun", "asked"), [("paper", "paper-mended"), ("paper-mended", "paper")])
+def test_nor_is_it_mended_under_way(begun: str, asked: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.toml").write_text(dump_config(tiny(begun)))
+    assert cli.run(["fit", "--detector", begun, "-o", str(tmp_path), "--print-config"]) == 0
+    capsys.readouterr()
+    assert cli.run(["fit", "--detector", asked, "-o", str(tmp_path), "--print-config"]) == 2
+    assert "has the detector paper, with other options" in capsys.readouterr().err
+
+
 def test_an_unknown_detector_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["fit", "--detector", "yolo", "-o", str(tmp_path / "run"), "--print-config"]) == 2
     assert "no such detector" in capsys.readouterr().err

@@ -228,3 +228,10 @@ def test_weights_of_another_size_are_refused(stored_scene: StoredScene, tmp_path
     wider = build_network(replace(CONFIG, point=replace(CONFIG.point, widths=(16, 8, 8))))
     with pytest.raises(UsageError, match="E83"):
         trainer(stored_scene, tmp_path).begin_with(wider, CLASSES)
+
+
+def test_how_the_output_is_read_does_not_matter_for_a_beginning(stored_scene: StoredScene, tmp_path: Path) -> None:
+    one = trainer(stored_scene, tmp_path)
+    other = PointDetector(len(CLASSES), replace(CONFIG.point, class_window=3))
+    one.begin_with(other, CLASSES)
+    assert torch.equal(one.network.head.weight, other.head.weight)  # type: ignore[attr-defined]

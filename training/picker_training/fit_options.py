@@ -100,15 +100,17 @@ def resolve(
 def _begun(path: Path | None, detector: str | None) -> "TrainingConfig":
     """Return the configuration in a file, else the one that a detector starts with, else the defaults."""
     from picker_training.config import load_config
-    from picker_training.starting import STARTING
+    from picker_training.starting import STARTING, is_variant
 
     if detector is not None and detector not in STARTING:
         raise UsageError(80, f"--detector {detector}", "no such detector", f"give one of {', '.join(STARTING)}")
     if path is None:
         return STARTING[detector or "point"]
     config = load_config(path)
-    if detector is not None and config.model.detector != STARTING[detector].model.detector:
-        problem = f"{path} has the detector {config.model.detector}"
+    if detector is not None and not is_variant(config, detector):
+        problem = f"{path} has the detector {config.model.detector}, with other options"
+        if config.model.detector != STARTING[detector].model.detector:
+            problem = f"{path} has the detector {config.model.detector}"
         raise UsageError(80, f"--detector {detector}", problem, "leave --detector out, or give another folder with -o")
     return config
 

@@ -1,5 +1,7 @@
 """Starting configurations: what a run begins with, by name; a detector brings the data and the training it suits."""
 
+from dataclasses import fields
+
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig
 from picker_training.detectors.options import MENDED, PaperOptions
 
@@ -37,3 +39,13 @@ STARTING = {
     "paper-mended": _paper(MENDED),
 }
 """By name: a detector's own, or of a variant of it."""
+
+
+def is_variant(config: TrainingConfig, name: str) -> bool:
+    """Tell whether a configuration trains the detector of this name: `paper` is not `paper-mended`."""
+    start = STARTING[name]
+    mended = [
+        field.name for field in fields(MENDED) if getattr(MENDED, field.name) != getattr(PaperOptions(), field.name)
+    ]
+    alike = all(getattr(config.paper, option) == getattr(start.paper, option) for option in mended)
+    return config.model.detector == start.model.detector and (alike or start.model.detector != "paper")

@@ -58,7 +58,7 @@ class Trainer:
         Raises:
             UsageError: E83 if it has another shape.
         """
-        if network.facts() != self.network.facts():
+        if not self.network.takes_weights_of(network):
             problem = f"the model to start from is {network.facts()}, the run's is {self.network.facts()}"
             raise UsageError(83, str(self.folder), problem, "give the run the detector and options of that model")
         if self.step > 0:

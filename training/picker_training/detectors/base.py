@@ -73,6 +73,10 @@ class Detector(nn.Module, ABC):
         options = asdict(self.options)
         return {"detector": self.name, **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}}
 
+    def takes_weights_of(self, other: "Detector") -> bool:
+        """Tell whether the weights of another network suit this one, but for the classes."""
+        return self.facts() == other.facts()
+
 
 def cell_centres(shape: tuple[int, int, int], stride: int, device: torch.device) -> Tensor:
     """Return the centres of output cells `(d, h, w, 3)` zyx in voxels of the cube."""

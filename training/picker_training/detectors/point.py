@@ -25,6 +25,9 @@ RARE = -4.6
 SHAPE = ("objectness", "class_window", "deep_supervision", "sphere_weight")
 """Options that, beside widths and blocks, fix the network or what it means; the others are how it learns."""
 
+READING = ("class_window",)
+"""Those of them that are about how its output is read, and so fit any weights."""
+
 
 class PointDetector(Detector):
     """The network: normalised cubes to a `Prediction` at stride 2."""
@@ -115,6 +118,11 @@ class PointDetector(Detector):
         told = ["detector", "widths", "blocks"]
         told += [key for key in SHAPE if getattr(self.options, key) != getattr(default, key)]
         return {key: value for key, value in super().facts().items() if key in told}
+
+    def takes_weights_of(self, other: Detector) -> bool:
+        """Tell whether the weights of another network suit this one, but for the classes."""
+        own, its = ({k: v for k, v in one.facts().items() if k not in READING} for one in (self, other))
+        return own == its
 
     def _head(self, width: int) -> nn.Conv3d:
         own = self.options.objectness == "own"
