@@ -67,8 +67,8 @@ def plan(
 def suited(shape: Triple, *, voxels: int, halo: int, alignment: int) -> Triple:
     """Return the bounds `tile` of the plan with the fewest voxels in all whose cubes have at most so many each.
 
-    What is cut into few pieces along an axis has few seams there, so that the best edges depend on the tomogram. Where
-    no cubes are small enough, the smallest that are sensible are taken.
+    What is cut into few pieces along an axis has few seams there, so that the best edges depend on the tomogram. Along
+    an axis that is not cut the bound is wide. Where no cubes are small enough, the smallest sensible ones are taken.
     """
     reach = _round_up(halo, alignment)
     axes = [list(_pieces(n, reach, min(alignment, reach), alignment)) for n in shape]
@@ -81,7 +81,9 @@ def suited(shape: Triple, *, voxels: int, halo: int, alignment: int) -> Triple:
             -pieces[2].edge,  # rows are read whole
         ),
     )
-    z, y, x = (max(piece.edge, 2 * reach + alignment) for piece in cheapest)  # no shorter, or there were no core
+    least = 2 * reach + alignment  # shorter ones have no core
+    cubic = round(math.cbrt(voxels)) // alignment * alignment  # room to grow, for graphs that return many candidates
+    z, y, x = (max(piece.edge, least, cubic if piece.number == 1 else 0) for piece in cheapest)
     return z, y, x
 
 

@@ -48,14 +48,20 @@ def test_suited_cubes_are_small_enough_and_no_cubic_ones_cost_less(shape: Triple
 @pytest.mark.parametrize(
     ("shape", "tile"),
     [
-        ((200, 512, 512), (216, 200, 280)),  # the depth whole, six in all
-        ((64, 512, 512), (80, 280, 528)),  # depth and rows whole
+        ((200, 512, 512), (240, 200, 280)),  # the depth whole, six in all
+        ((64, 512, 512), (240, 280, 528)),  # depth and rows whole
         ((776, 1024, 1024), (184, 200, 368)),
-        ((16, 16, 16), (40, 40, 40)),
+        ((16, 16, 16), (240, 240, 240)),
     ],
 )
 def test_suited_edges_follow_the_tomogram(shape: Triple, tile: Triple) -> None:
     assert suited(shape, voxels=240**3, halo=16, alignment=8) == tile
+
+
+def test_a_small_tomogram_has_cubes_that_can_grow_to_as_many_cells_as_candidates() -> None:
+    tile = suited((16, 16, 16), voxels=240**3, halo=16, alignment=16)
+    [one] = plan((16, 16, 16), tile=tile, halo=16, alignment=16, output_stride=4, min_cells=2048)
+    assert one.cube.shape == (64, 48, 48)
 
 
 def test_where_no_cubes_are_small_enough_the_smallest_are_taken() -> None:
