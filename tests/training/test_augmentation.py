@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from picker_training.augmentation import CLIP, Augmentation, Sample, erased, happens, make_sample, mixed
+from picker_training.augmentation import CLIP, Augmentation, Sample, draw_start, erased, happens, make_sample, mixed
 from picker_training.datasets.scenes import StoredScene
 
 SHAPE = (40, 48, 56)
@@ -225,6 +225,17 @@ def test_crops_can_be_cut_around_particles_of_all_classes_alike() -> None:
             seen[probability] += int((sample.class_ids[inside] == 1).any())
     assert seen[0.0] < 8
     assert 20 <= seen[1.0] <= 40
+
+
+def test_crops_lie_at_faces_as_often_as_asked_for() -> None:
+    low, high = np.array([-8, -8, -8]), np.array([92, 192, 292])
+    for probability, wanted in ((0.0, (0.0, 0.0)), (0.3, (0.15, 0.15)), (1.0, (0.5, 0.5))):
+        augmentation, rng = replace(PLAIN, face_probability=probability), np.random.default_rng(0)
+        starts = np.array([draw_start(low, high, augmentation, rng) for _ in range(2000)])
+        assert np.all((starts >= low) & (starts <= high))
+        at = np.array([(starts == low).mean(axis=0), (starts == high).mean(axis=0)])
+        assert at == pytest.approx(np.repeat(wanted, 3).reshape(2, 3), abs=0.04)
+    assert len({tuple(start) for start in (starts == low).tolist()}) == 8  # each axis by itself
 
 
 def test_erasing_happens_as_often_as_asked_for() -> None:

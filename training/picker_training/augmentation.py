@@ -46,6 +46,7 @@ class Augmentation:
     turn_probability: float = 0.15
     int8_probability: float = 0.15
     mirror: bool = True
+    face_probability: float = 0.0
     balanced_probability: float = 0.0
     warp_probability: float = 0.0
     spin_degree: float = 0.0
@@ -58,6 +59,20 @@ class Augmentation:
 def happens(probability: float, rng: np.random.Generator) -> bool:
     """Draw whether something happens; what never does leaves the generator as it was."""
     return probability > 0 and float(rng.random()) < probability
+
+
+def draw_start(
+    low: NDArray[np.int64], high: NDArray[np.int64], augmentation: Augmentation, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the first voxel zyx of a crop anywhere from `low` to `high`, or by chance at one of them along an axis.
+
+    There a volume's face lies: it looks like nothing else, most of all where two meet, and is rare elsewhere.
+    """
+    start: NDArray[np.int64] = rng.integers(low, high + 1)
+    for axis in range(3):
+        if happens(augmentation.face_probability, rng):
+            start[axis] = (low, high)[int(rng.integers(2))][axis]
+    return start
 
 
 class SampleSource(Protocol):

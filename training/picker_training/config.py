@@ -52,7 +52,8 @@ class DataSection:
     """Simulated scenes: how many, the unlabelled maps mixed in, and how samples are cut from them.
 
     turn_probability: of a turn by 90 degrees about z. int8_probability: of storage as bytes, of scenes.
-    balanced_probability: of a crop of a scene around a particle of a class drawn evenly; else it lies anywhere.
+    face_probability: along each axis, of a crop that ends the halo beyond a face of the volume; else it lies anywhere.
+    balanced_probability: of a crop of a scene around a particle of a class drawn evenly.
     warp_probability: of a scene's signal turned about z by up to spin_degree, tilted about y and x by up to tilt_degree
     and scaled by up to `scale` either way.
     erase_probability: of a box whose voxels are shuffled. mix_probability: of another sample added to it.
@@ -65,6 +66,7 @@ class DataSection:
     snr: tuple[float, ...] = (0.02, 0.4)
     turn_probability: float = 0.15
     int8_probability: float = 0.15
+    face_probability: float = 0.2
     balanced_probability: float = 0.0
     warp_probability: float = 0.0
     spin_degree: float = 0.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from picker_runtime.geometry import Box
 from picker_runtime.intensity import Intensity, measure
 from picker_runtime.tomogram import Tomogram
-from picker_training.augmentation import CLIP, Augmentation, Sample, within_crop
+from picker_training.augmentation import CLIP, Augmentation, Sample, draw_start, within_crop
 
 NEAR_PROBABILITY = 0.5
 """Share of the crops that are cut around a particle of a class drawn evenly, so that rare classes are seen."""
@@ -101,7 +101,7 @@ class AnnotatedTomogram:
         crop, halo = augmentation.crop, augmentation.halo
         low = np.array(self.known.start) - halo
         high = np.maximum(np.array(self.known.stop) + halo - crop, low)
-        start: NDArray[np.int64] = rng.integers(low, high + 1)
+        start = draw_start(low, high, augmentation, rng)
         kinds = [self.positions[self.class_ids == kind] for kind in np.unique(self.class_ids)]
         kinds += [self.distractors] if len(self.distractors) else []
         if kinds and rng.random() < NEAR_PROBABILITY:

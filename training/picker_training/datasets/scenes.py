@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from picker_runtime.atomic import atomic_writer
 from picker_runtime.geometry import Triple
 from picker_runtime.intensity import measure_array
-from picker_training.augmentation import CLIP, Augmentation, Sample, happens, within_crop
+from picker_training.augmentation import CLIP, Augmentation, Sample, draw_start, happens, within_crop
 from picker_training.simulator.presets import training_spec
 from picker_training.simulator.scene import Scene, simulate
 from picker_training.simulator.templates import Template
@@ -71,11 +71,11 @@ class StoredScene:
         )
 
     def _start(self, augmentation: Augmentation, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return the first voxel of a crop: anywhere, or by chance around a particle of a class drawn evenly."""
+        """Return the first voxel of a crop, by chance of one around a particle of a class drawn evenly."""
         crop, halo = augmentation.crop, augmentation.halo
         low = np.full(3, -halo)
         high = np.maximum(np.array(self.shape) + halo - crop, low)
-        start = np.array([rng.integers(a, b + 1) for a, b in zip(low, high, strict=True)])
+        start = draw_start(low, high, augmentation, rng)
         if len(self.positions) and happens(augmentation.balanced_probability, rng):
             members = self.class_ids == rng.choice(np.unique(self.class_ids))
             centre = rng.choice(self.positions[members])
