@@ -33,10 +33,14 @@ class Judgement:
     median_shift_voxels: float | None
 
     @property
+    def changes(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """F1 and class F1, each of float32 and its own."""
+        return (self.float32_f1, self.f1), (self.float32_class_f1, self.class_f1)
+
+    @property
     def passed(self) -> bool:
         """Whether neither F1 is lower by more than the largest loss."""
-        losses = self.float32_f1 - self.f1, self.float32_class_f1 - self.class_f1
-        return max(losses) <= LARGEST_LOSS
+        return max(before - now for before, now in self.changes) <= LARGEST_LOSS
 
     def to_json(self) -> dict[str, Any]:
         """Return the judgement as plain values."""

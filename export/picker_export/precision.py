@@ -53,9 +53,8 @@ def add_precisions(
         with OpenVinoEngine(path) as engine:
             judgement = judge_precision(precision, engine, float32, card, scenes)
         if not judgement.passed:
-            say(
-                f"{precision} picks worse than float32 ({judgement.class_f1:.3f}, not {judgement.float32_class_f1:.3f})"
-            )
+            f1, class_f1 = (f"{old:.3f} -> {new:.3f}" for old, new in judgement.changes)
+            say(f"{precision} is left out: F1 {f1}, class F1 {class_f1}")
             _remove(folder, precision)
         judgements.append(judgement)
     return judgements

@@ -16,6 +16,7 @@ from training.phantoms import CLASSES, SMALL, write_phantoms
 from picker_export import bundling
 from picker_export.bundling import describe
 from picker_export.cli import app
+from picker_export.judging import Judgement
 from picker_runtime import console
 from picker_runtime.bundle import Bundle, write_card
 from picker_runtime.engines import open_engine
@@ -155,6 +156,18 @@ def test_a_precision_that_does_not_exist_is_refused_before_any_work(
     assert export("--precision", "fp64") == 2
     assert capsys.readouterr().err.startswith("picker: E80 --precision fp64: ")
     assert not (tmp_path / "tiny").exists()
+
+
+@pytest.mark.parametrize(("asked", "status"), [((), 0), (("--precision", "int8"), 5)])
+def test_a_precision_that_picks_worse_is_an_error_only_where_it_was_asked_for(
+    asked: tuple[str, ...], status: int, export: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worse = Judgement(
+        precision="int8", f1=0.8, class_f1=0.8, float32_f1=0.9, float32_class_f1=0.9, pick_f1=0.8,
+        median_shift_voxels=0.1,
+    )  # fmt: skip
+    monkeypatch.setattr(bundling, "export_run", lambda *_: [worse])
+    assert export(*asked) == status
 
 
 def test_an_output_folder_that_cannot_be_written_is_told_first(run: Path, templates: Path, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_one_that_picks_worse_is_left_out(
     judgements = add_precisions(folder, CARD, ("fp16", "int8"), cubes=cubes, scenes=scenes, say=lines.append)
     assert [judgement.passed for judgement in judgements] == [False, False]
     assert names(folder) == {"model.onnx"}
-    assert lines[0] == "fp16 picks worse than float32 (0.880, not 0.900)"
+    assert lines[0] == "fp16 is left out: F1 0.900 -> 0.900, class F1 0.900 -> 0.880"
 
 
 def test_those_not_asked_for_do_not_stay_from_an_earlier_export(

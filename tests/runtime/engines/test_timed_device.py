@@ -46,7 +46,9 @@ def test_every_stage_gets_its_time_and_the_candidates_stay_the_same(golden_model
             (plain, lambda *_: OnnxNetwork(plain, bundle.graph, slots)),
             (slow, lambda *_: TimedNetwork(OnnxNetwork(slow._device, bundle.graph, slots), slow)),
         ):
-            with GpuPipeline("fake", open_device=lambda device=device: device, open_network=network) as pipeline:
+            with GpuPipeline(
+                "fake", open_device=lambda device=device: device, open_network=network, batch=1
+            ) as pipeline:
                 found.append([candidates for _, candidates in pipeline.stream(source, tiles(bundle))])
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one.centers, other.centers)
