@@ -10,6 +10,7 @@ from training.phantoms import SMALL
 
 from picker_runtime.geometry import Box
 from picker_runtime.tomogram import Tomogram
+from picker_training.augmentation import Augmentation
 from picker_training.datasets import scenes
 from picker_training.datasets.scenes import ScenePool, StoredScene, reflected
 from picker_training.simulator.scene import simulate
@@ -73,6 +74,24 @@ def test_noise_comes_from_everywhere_and_both_ways_round() -> None:
     rows = [stored(values).read_noise(np.array([0, 0, 0]), 16, chance)[0, 0] for _ in range(200)]
     assert {float(row.min()) for row in rows} == set(range(SHAPE[2] - 15))
     assert {float(row[1] - row[0]) for row in rows} == {1.0, -1.0}
+
+
+@pytest.mark.parametrize("warped", [False, True])
+def test_the_noise_of_a_sample_at_a_face_has_its_mirror_unless_the_signal_is_warped(warped: bool) -> None:
+    chance = np.random.default_rng(3)
+    noise = np.stack([np.zeros(SHAPE), chance.normal(size=SHAPE)]).astype(np.float32)
+    scene = replace(stored(noise), sample_signal=np.zeros(999, np.float32), sample_noise=noise[1].ravel()[:999])
+    augmentation = Augmentation(
+        crop=16, halo=4, face_probability=1.0, int8_probability=0.0, warp_probability=float(warped), spin_degree=5.0
+    )
+    for seed in range(8):
+        cube = scene.cut(augmentation, np.random.default_rng(seed)).cube
+        for axis in range(3):
+            ends = [
+                np.take(cube, index, axis) for index in (range(4), range(8, 4, -1), range(12, 16), range(10, 6, -1))
+            ]
+            low, high = np.array_equal(ends[0], ends[1]), np.array_equal(ends[2], ends[3])
+            assert (low or high) is not warped
 
 
 def stored(volumes: np.ndarray) -> StoredScene:
