@@ -46,7 +46,6 @@ from picker_runtime.tomogram import Tomogram  # noqa: E402
 
 SHAPES = ("200,512,512", "400,1024,1024", "800,1024,1024")
 ALLOWANCES_GB = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
-STRUCK_AFTER_SECONDS = 0.3
 SILENCE_SECONDS = 20.0
 """Without a word for so long a stopped process counts as hung."""
 
@@ -62,6 +61,7 @@ class Stand:
     open_network: OpenNetwork
     open_child: Callable[[], ChildEngine]
     unit: float  # bytes of an allowance of one
+    strike_after: float  # seconds from the start of a tomogram to a signal
 
 
 def gpu(engine: str, precision: str, model: str) -> Stand:
@@ -81,6 +81,7 @@ def gpu(engine: str, precision: str, model: str) -> Stand:
             engine, factory="picker_runtime.engines.gpu:open_pipeline", arguments=arguments, silence=SILENCE_SECONDS
         ),
         unit=1e9,
+        strike_after=0.3,
     )
 
 
@@ -103,6 +104,7 @@ def rehearsal(folder: Path) -> Stand:
             "fake", factory="runtime.engines.child_engines:opened", arguments=arguments, silence=3.0
         ),
         unit=1e6,
+        strike_after=0.0,
     )
 
 
@@ -137,8 +139,10 @@ def in_a_process(stand: Stand, path: Path, number: signal.Signals | None) -> tup
             raise RuntimeError("the engine has no process")
         if number is None:
             return scan(stand, child, path)
-        struck = threading.Timer(STRUCK_AFTER_SECONDS, os.kill, (process._process.pid, number))
+        struck = threading.Timer(stand.strike_after, os.kill, (process._process.pid, number))
         struck.start()
+        if not stand.strike_after:
+            struck.join()
         found, facts = scan(stand, child, path)
         struck.join()
     return found, facts
