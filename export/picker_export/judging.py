@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from picker_runtime.card import ModelCard
 from picker_runtime.detections import Detections
 from picker_runtime.engines.base import Engine
-from picker_training.calibration import candidates_of, hits, picks_of, shared
+from picker_training.calibration import candidates_of, hits, picks_of, radii_voxels, shared
 from picker_training.datasets.annotated import AnnotatedVolume
 
 LARGEST_LOSS = 0.01
@@ -54,7 +54,9 @@ def judge_precision(
     """Compare what an engine, entered, picks with what the float32 graph picked in the scenes, and with the truth."""
     own = [card_picks(engine, card, scene) for scene in scenes]
     mine, theirs = (_Tally.of(picks, card, scenes) for picks in (own, float32))
-    shifts = [shared(a, b, _radii(card, scene.voxel_size)) for a, b, scene in zip(own, float32, scenes, strict=True)]
+    shifts = [
+        shared(a, b, radii_voxels(card, scene.voxel_size)) for a, b, scene in zip(own, float32, scenes, strict=True)
+    ]
     distances = np.concatenate(shifts) if shifts else np.zeros(0)
     picks = sum(map(len, own)) + sum(map(len, float32))
     return Judgement(
@@ -87,7 +89,7 @@ class _Tally:
     def of(cls, picks: list[Detections], card: ModelCard, scenes: list[AnnotatedVolume]) -> "_Tally":
         counts = np.zeros((4, len(card.classes)), np.intp)
         for found, scene in zip(picks, scenes, strict=True):
-            radii = _radii(card, scene.voxel_size)[scene.class_ids]
+            radii = radii_voxels(card, scene.voxel_size)[scene.class_ids]
             hit, right = hits(found, scene.positions, scene.class_ids, radii)
             for row, ids in enumerate((found.class_ids, found.class_ids[hit], found.class_ids[right], scene.class_ids)):
                 counts[row] += np.bincount(ids, minlength=len(card.classes))
@@ -101,7 +103,3 @@ class _Tally:
     def class_f1(self) -> float:
         there = self.truths > 0
         return float(np.mean(2.0 * self.right[there] / (self.picks + self.truths)[there])) if there.any() else 1.0
-
-
-def _radii(card: ModelCard, voxel_size: float) -> NDArray[np.float64]:
-    return np.array([particle.diameter_angstrom / voxel_size / 2.0 for particle in card.classes])

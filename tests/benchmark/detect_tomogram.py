@@ -65,16 +65,8 @@ def write_volume(path: Path, shape: Triple, voxel_size: float) -> None:
 def detect(path: Path, folder: Path, precision: str, options: argparse.Namespace) -> Run:
     """Detect in a process of its own."""
     command = [sys.executable, "-c", PROGRAM, "detect", str(path), "-o", str(folder), "--model", options.model]
-    command += [
-        "--precision",
-        precision,
-        "--json",
-        "--quiet",
-        "--batch",
-        str(options.batch),
-        "--threads",
-        str(options.threads),
-    ]
+    command += ["--precision", precision, "--batch", str(options.batch), "--threads", str(options.threads)]
+    command += ["--json", "--quiet"]
     command += ["--tile", options.tile] if options.tile else []
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:

@@ -35,6 +35,7 @@ from picker_runtime.outputs import write_outputs
 from picker_runtime.scanning import tiles_of
 from picker_runtime.tiling import Tile
 from picker_runtime.tomogram import Tomogram
+from picker_training.calibration import radii_voxels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def run_case(case: Case) -> dict[str, Any]:
         "figures": figures,
         "rates": rates,
         "picks": np.column_stack((picks.positions, picks.scores, picks.class_ids)).tolist(),
-        "radii": [c.diameter_angstrom / bundle.card.voxel_size_angstrom / 2 for c in bundle.card.classes],
+        "radii": radii_voxels(bundle.card, bundle.card.voxel_size_angstrom).tolist(),
     }
 
 

@@ -53,7 +53,7 @@ def judge(candidates: Detections, card: ModelCard, scene: AnnotatedVolume) -> Ju
     """Match a scene's picks at the floor with its truth."""
     floor = np.full(len(card.classes), card.candidate_floor)
     picks = picks_of(candidates, card, scene.voxel_size, floor)
-    radii = np.array([c.diameter_angstrom / scene.voxel_size / 2 for c in card.classes])[scene.class_ids]
+    radii = radii_voxels(card, scene.voxel_size)[scene.class_ids]
     hit, right = hits(picks, scene.positions, scene.class_ids, radii)
     return JudgedPicks(
         scores=picks.scores,
@@ -62,6 +62,11 @@ def judge(candidates: Detections, card: ModelCard, scene: AnnotatedVolume) -> Ju
         right=right,
         truths=np.bincount(scene.class_ids, minlength=len(card.classes)),
     )
+
+
+def radii_voxels(card: ModelCard, voxel_size: float) -> NDArray[np.float64]:
+    """Return half of each class's diameter, `(classes,)`, in voxels of this size in angstrom."""
+    return np.array([particle.diameter_angstrom / voxel_size / 2 for particle in card.classes])
 
 
 def hits(

@@ -1,8 +1,8 @@
 """The card of a network in training: what detection needs to know before the export has measured the rest."""
 
 import colorsys
+import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,7 +60,7 @@ def draft_card(config: TrainingConfig, diameters_angstrom: dict[str, float]) -> 
 
 def tile_for(alignment: int) -> Triple:
     """Return the edges of the largest cube, in voxels, multiples of the alignment; tomograms get others, no larger."""
-    edge = int(np.cbrt(TILE_VOXELS)) // alignment * alignment
+    edge = int(math.cbrt(TILE_VOXELS)) // alignment * alignment
     return edge, edge, edge
 
 
