@@ -53,20 +53,17 @@ def _record(record: DetectionRecord) -> list[tuple[str, ...]]:
         (name, f"{count} picks", f"threshold {record.thresholds[name]:g}") for name, count in record.counts.items()
     ]
     z, y, x = record.tomogram.shape
+    precision = [str(record.options["precision"])] if "precision" in record.options else []  # older records have none
     return [
         ("tomogram", record.tomogram.path or record.tomogram.name),
         ("shape", f"{z} x {y} x {x} voxels (z, y, x)", f"{record.tomogram.voxel_size_angstrom:.4g} A"),
-        ("model", f"{record.model.name} {record.model.version}", f"engine {record.engine}", *_precision(record)),
+        ("model", f"{record.model.name} {record.model.version}", f"engine {record.engine}", *precision),
         *picks,
         ("candidates", f"{record.candidates} from score {record.floor:g}"),
         ("seconds", *(f"{stage} {seconds:.2f}" for stage, seconds in record.timings.items())),
         ("files", *record.outputs),
         *(("warning", warning) for warning in record.warnings),
     ]
-
-
-def _precision(record: DetectionRecord) -> tuple[str, ...]:
-    return tuple(str(record.options[name]) for name in ("precision",) if name in record.options)
 
 
 def _model(bundle: Bundle) -> list[tuple[str, ...]]:
