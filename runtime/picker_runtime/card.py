@@ -48,6 +48,8 @@ class ModelCard:
     """All facts of a model bundle.
 
     halo: voxels around a core that a cube reads, with `halo_curve` {halo: agreement with whole-volume inference}.
+    margin: voxels along a cube's faces in which the model has not learnt to find particles: cubes reach so far beyond
+    the tomogram's faces, where it is reflected.
     tile: default cube edges `(z, y, x)` in voxels, halo included; upper bounds, multiples of `alignment`.
     files: {file name: sha256 hex}; the hash detects damage, not malice.
 
@@ -71,6 +73,7 @@ class ModelCard:
     nms_fraction: float
     statistics: str  # name of the intensity recipe: "median-mad-v1"
     files: dict[str, str]
+    margin: int = 8
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
@@ -109,6 +112,7 @@ class ModelCard:
         _check(stride >= 1, f"output_stride is {stride}, expected 1 or more")
         _check(alignment >= 1 and alignment % stride == 0, f"alignment is {alignment}, expected a multiple of {stride}")
         _check(self.halo >= 0, f"halo is {self.halo}, expected 0 or more")
+        _check(self.margin >= 0, f"margin is {self.margin}, expected 0 or more")
         _check(
             all(edge % alignment == 0 and edge > 2 * self.halo for edge in self.tile),
             f"tile is {list(self.tile)}, expected multiples of {alignment} larger than two halos of {self.halo}",

@@ -104,8 +104,9 @@ def tiles_of(card: ModelCard, shape: Triple, *, tile: Triple | None = None, halo
     """
     grid = _grid(card, card.halo if halo is None else halo)
     if tile is None:
-        tile = tiling.suited(shape, voxels=math.prod(card.tile), halo=grid["halo"], alignment=card.alignment)
-    return tiling.plan(shape, tile=tile, **grid)
+        voxels = math.prod(card.tile)
+        tile = tiling.suited(shape, voxels=voxels, halo=grid["halo"], margin=card.margin, alignment=card.alignment)
+    return tiling.plan(shape, tile=tile, margin=card.margin, **grid)
 
 
 def _grid(card: ModelCard, halo: int) -> dict[str, Any]:

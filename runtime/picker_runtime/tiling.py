@@ -30,6 +30,7 @@ def plan(
     *,
     tile: Triple,
     halo: int,
+    margin: int,
     alignment: int,
     output_stride: int,
     min_cells: int,
@@ -39,8 +40,9 @@ def plan(
 
     shape: the tomogram, zyx voxels.
     tile: upper bounds of the cube's edges, zyx voxels, halo included; the cubes are balanced below them.
-    halo: least number of voxels between a core and the faces of its cube inside the tomogram. At the tomogram's own
-    faces one block of `alignment` voxels is enough: beyond them there is nothing to see but reflections.
+    halo: least number of voxels between a core and the faces of its cube inside the tomogram.
+    margin: least number of them at the tomogram's own faces, no more than the halo: there is nothing to see beyond them
+    but reflections.
     min_cells: least number of output cells of a cube: the number of candidates its graph returns.
     shift: moves the grid by so many voxels, multiples of `alignment`.
 
@@ -52,7 +54,7 @@ def plan(
     if min(bounds) < 2 * reach + alignment:
         problem = f"an edge of {min(tile)} voxels has no room for a core inside a halo of {halo}"
         raise UsageError(80, "--tile", problem, f"use edges of at least {2 * reach + alignment} voxels")
-    outside = min(alignment, reach)
+    outside = _outside(margin, reach, alignment)
     fitted = [_edge(n, bound, reach, outside, alignment) for n, bound in zip(shape, bounds, strict=True)]
     edges = _with_cells(fitted, bounds, alignment, output_stride, min_cells)
     volume = Box.whole(shape)
@@ -64,14 +66,14 @@ def plan(
     return tiles
 
 
-def suited(shape: Triple, *, voxels: int, halo: int, alignment: int) -> Triple:
+def suited(shape: Triple, *, voxels: int, halo: int, margin: int, alignment: int) -> Triple:
     """Return the bounds `tile` of the plan with the fewest voxels in all whose cubes have at most so many each.
 
     What is cut into few pieces along an axis has few seams there, so that the best edges depend on the tomogram. Along
     an axis that is not cut the bound is wide. Where no cubes are small enough, the smallest sensible ones are taken.
     """
     reach = _round_up(halo, alignment)
-    axes = [list(_pieces(n, reach, min(alignment, reach), alignment)) for n in shape]
+    axes = [list(_pieces(n, reach, _outside(margin, reach, alignment), alignment)) for n in shape]
     fitting = [pieces for pieces in product(*axes) if math.prod(piece.edge for piece in pieces) <= voxels]
     cheapest = min(
         fitting or [tuple(axis[-1] for axis in axes)],
@@ -136,6 +138,11 @@ def _pieces(length: int, reach: int, outside: int, alignment: int) -> Iterator[_
         if shorter >= edge:
             return
         edge = shorter
+
+
+def _outside(margin: int, reach: int, alignment: int) -> int:
+    """Return how far cubes reach beyond the faces that they start at."""
+    return min(_round_up(margin, alignment), reach)
 
 
 def _edge(length: int, bound: int, reach: int, outside: int, alignment: int) -> int:

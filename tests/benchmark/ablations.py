@@ -92,7 +92,7 @@ ABLATIONS = (
     Ablation(name="scale-5-percent", changes=_warped(scale=0.05)),
     Ablation(name="no-quarter-turns", changes={"data": {"turn_probability": 0.0}}),
     Ablation(name="erased-boxes", changes={"data": {"erase_probability": 0.3}}),
-    Ablation(name="no-face-crops", changes={"data": {"face_probability": 0.0}}),
+    Ablation(name="halo-8", changes={"data": {"halo": 8}}),
     Ablation(name="balanced-crops", changes={"data": {"balanced_probability": 0.5}}),
     Ablation(name="no-average", reads="weights"),
 )

@@ -56,7 +56,7 @@ def golden_bundle(
     )
     card = ModelCard(
         name="golden", version="1", licence="Apache-2.0", classes=classes, voxel_size_angstrom=voxel_size,
-        polarity="dark" if dark else "bright", output_stride=stride, alignment=ALIGNMENT, halo=HALO,
+        polarity="dark" if dark else "bright", output_stride=stride, alignment=ALIGNMENT, halo=HALO, margin=ALIGNMENT,
         halo_curve={str(HALO): 1.0}, tile=tile, max_candidates=max_candidates, candidate_floor=FLOOR,
         nms_fraction=0.5, statistics="median-mad-v1", files={},
     )  # fmt: skip

@@ -57,6 +57,7 @@ def test_the_text_is_the_same_after_a_round_trip() -> None:
         ("output_stride", 0, "output_stride is 0"),
         ("output_stride", 3, "alignment is 8, expected a multiple of 3"),
         ("alignment", 0, "alignment is 0"),
+        ("margin", -1, "margin is -1, expected 0 or more"),
         ("halo", -1, "halo is -1"),
         ("halo", 32, "larger than two halos of 32"),
         ("halo_curve", {"8": 1.5}, r"halo_curve\['8'\] is 1.5"),

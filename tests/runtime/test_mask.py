@@ -11,7 +11,7 @@ from picker_runtime.tomogram import Tomogram
 
 SHAPE = (16, 20, 40)
 TOMOGRAM = Tomogram.from_array(np.zeros(SHAPE, np.float32), 10.0)
-TILES = plan(SHAPE, tile=(16, 20, 20), halo=0, alignment=4, output_stride=1, min_cells=1)
+TILES = plan(SHAPE, tile=(16, 20, 20), halo=0, margin=0, alignment=4, output_stride=1, min_cells=1)
 
 
 def half() -> np.ndarray:

@@ -35,7 +35,7 @@ def source(shape: Triple) -> NormalisedSource:
 
 
 def picks(engine: Engine, shape: Triple, tile: Triple, shift: Triple = (0, 0, 0)) -> Detections:
-    rules = {"halo": HALO, "alignment": ALIGNMENT, "output_stride": STRIDE, "min_cells": SLOTS}
+    rules = {"halo": HALO, "margin": ALIGNMENT, "alignment": ALIGNMENT, "output_stride": STRIDE, "min_cells": SLOTS}
     found = find_candidates(engine, source(shape), plan(shape, tile=tile, shift=shift, **rules), limits=LIMITS)
     assert found.warnings == ()
     kept = suppress(found.candidates.select(found.candidates.scores >= 0.2), fraction=0.5, voxel_size=VOXEL_SIZE)
@@ -108,7 +108,7 @@ def test_jitter_at_the_seams_loses_and_doubles_no_particle() -> None:
     lattice = np.stack(np.meshgrid(*[np.arange(8, n - 8, 14) for n in shape], indexing="ij"), axis=-1).reshape(-1, 3)
     rng = np.random.default_rng(3)
     particles = rng.permutation(lattice)[:10_000] + rng.uniform(-2, 2, (10_000, 3))
-    tiles = plan(shape, tile=(64, 64, 64), halo=8, alignment=4, output_stride=1, min_cells=1)
+    tiles = plan(shape, tile=(64, 64, 64), halo=8, margin=8, alignment=4, output_stride=1, min_cells=1)
     limits = Limits(max_candidates=3840, floor=0.1, voxel_size=10.0)
     found = find_candidates(JitterEngine(particles), source(SHAPES["thin"]), tiles, limits=limits)
     assert len(found.candidates) > 10_100  # some are seen from two tiles

@@ -49,11 +49,11 @@ def divider(tile: Tile) -> list[Tile]:
 
 
 def one_tile() -> list[Tile]:
-    return plan(SHAPE, tile=(48, 48, 80), **RULES)
+    return plan(SHAPE, tile=(48, 48, 80), margin=4, **RULES)
 
 
 def two_tiles() -> list[Tile]:
-    return plan(SHAPE, tile=(48, 48, 40), **RULES)  # cores of 32 along x
+    return plan(SHAPE, tile=(48, 48, 40), margin=4, **RULES)  # cores of 32 along x
 
 
 def test_candidates_come_in_voxels_of_the_tomogram_and_angstrom() -> None:
@@ -135,7 +135,7 @@ class SmallEngine(TopEngine):
 
 
 def long_tiles() -> list[Tile]:
-    return plan((32, 32, 128), tile=(48, 48, 56), **RULES)
+    return plan((32, 32, 128), tile=(48, 48, 56), margin=4, **RULES)
 
 
 def small_engine() -> SmallEngine:

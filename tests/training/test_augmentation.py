@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from picker_training.augmentation import CLIP, Augmentation, Sample, draw_start, erased, happens, make_sample, mixed
+from picker_training.augmentation import CLIP, Augmentation, Sample, erased, happens, make_sample, mixed
 from picker_training.datasets.scenes import StoredScene
 
 SHAPE = (40, 48, 56)
@@ -59,7 +59,8 @@ def test_every_particle_of_the_crop_is_told() -> None:
     for seed in range(10):
         sample = make_sample(scene(), replace(PLAIN, halo=0), np.random.default_rng(seed))
         inside = np.all((sample.positions >= 0) & (sample.positions < 24), axis=1)
-        assert np.count_nonzero(sample.cube == 5.0) == np.count_nonzero(inside)
+        known = np.ones(sample.cube.shape, np.bool_) if sample.unknown is None else ~sample.unknown
+        assert np.count_nonzero(sample.cube[known] == 5.0) == np.count_nonzero(inside)
         told += len(sample.positions)
     assert told > 10
 
@@ -76,7 +77,7 @@ def test_both_mirrors_and_turns_happen() -> None:
     assert len(seen) == 16
 
 
-def test_crops_reach_beyond_the_faces_by_the_halo_and_no_further() -> None:
+def test_crops_reach_beyond_the_faces_by_the_halo_and_at_the_end_by_what_fills_a_cube() -> None:
     starts = []
     marked = replace(scene(1), positions=np.array([[20.0, 24.0, 28.0]]))
     for seed in range(300):
@@ -85,7 +86,7 @@ def test_crops_reach_beyond_the_faces_by_the_halo_and_no_further() -> None:
             starts.append(marked.positions[0] - sample.positions[0])
     low, high = np.min(starts, axis=0), np.max(starts, axis=0)
     assert low.tolist() == [-4, -4, -4]
-    assert high.tolist() == [4, 12, 20]
+    assert high.tolist() == [11, 19, 27]
 
 
 def test_a_scene_smaller_than_the_crop_is_reflected() -> None:
@@ -227,15 +228,23 @@ def test_crops_can_be_cut_around_particles_of_all_classes_alike() -> None:
     assert 20 <= seen[1.0] <= 40
 
 
-def test_crops_lie_at_faces_as_often_as_asked_for() -> None:
-    low, high = np.array([-8, -8, -8]), np.array([92, 192, 292])
-    for probability, wanted in ((0.0, (0.0, 0.0)), (0.3, (0.15, 0.15)), (1.0, (0.5, 0.5))):
-        augmentation, rng = replace(PLAIN, face_probability=probability), np.random.default_rng(0)
-        starts = np.array([draw_start(low, high, augmentation, rng) for _ in range(2000)])
-        assert np.all((starts >= low) & (starts <= high))
-        at = np.array([(starts == low).mean(axis=0), (starts == high).mean(axis=0)])
-        assert at == pytest.approx(np.repeat(wanted, 3).reshape(2, 3), abs=0.04)
-    assert len({tuple(start) for start in (starts == low).tolist()}) == 8  # each axis by itself
+def test_what_fills_a_cube_beyond_the_halo_is_not_learnt() -> None:
+    shape = np.array(SHAPE)
+    marked = replace(scene(1), positions=np.array([[20.0, 24.0, 28.0]]))
+    seen = set()
+    for seed in range(200):
+        sample = make_sample(marked, replace(PLAIN, crop=40), np.random.default_rng(seed))
+        if not len(sample.positions):
+            continue
+        start = np.rint(marked.positions[0] - sample.positions[0]).astype(int)
+        past = start + 40 - shape > 4  # the halo
+        seen.add(bool(past.any()))
+        if not past.any():
+            assert sample.unknown is None
+            continue
+        place = np.moveaxis(np.indices((40, 40, 40)), 0, -1) + start
+        assert np.array_equal(sample.unknown, np.any((place < 0) | (place >= shape), axis=-1))
+    assert seen == {True, False}
 
 
 def test_erasing_happens_as_often_as_asked_for() -> None:

@@ -36,7 +36,7 @@ CONFIGS = st.builds(
     data=st.builds(
         DataSection, scenes=WHOLE, strangers=st.lists(TEXT).map(tuple), crop=st.sampled_from([32, 96]),
         halo=st.integers(0, 15), snr=st.tuples(POSITIVE, POSITIVE).map(sorted).map(tuple),
-        turn_probability=SHARE, int8_probability=SHARE, face_probability=SHARE, balanced_probability=SHARE,
+        turn_probability=SHARE, int8_probability=SHARE, balanced_probability=SHARE,
         warp_probability=SHARE,
         spin_degree=st.floats(0.0, 180.0), tilt_degree=st.floats(0.5, 15.0), scale=st.floats(0.0, 0.2),
         erase_probability=SHARE, mix_probability=SHARE,
@@ -151,4 +151,4 @@ def test_samples_vary_as_configured() -> None:
     augmentation = data.augmentation()
     for entry in dataclasses.fields(augmentation):
         assert getattr(augmentation, entry.name) == getattr(data, entry.name, True)
-    assert DataSection(face_probability=0.0).augmentation() == Augmentation()
+    assert DataSection().augmentation() == Augmentation()

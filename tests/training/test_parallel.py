@@ -3,20 +3,26 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import pytest
 import torch
+from torch import distributed
 from training import forked_ranks, tiny_fit
 from training.phantoms import CLASSES, write_phantoms
 
+from picker_runtime.console import Stopped
 from picker_runtime.errors import UsageError
 from picker_training import cli
 from picker_training.config import dump_config
 from picker_training.loading import Batch, concatenated, shares
-from picker_training.parallel import Ranks, check_batch
+from picker_training.parallel import Hushed, Ranks, check_batch, joined
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -81,6 +87,36 @@ def test_two_processes_learn_what_one_learns_with_every_detector(tmp_path: Path)
         assert of_detector["gradient"] == pytest.approx(1.0, abs=0.01), name
     for name in ("point", "point, aligned", "unet"):  # two channels of `paper` amplify rounding
         assert report[name]["difference"] < 0.2
+
+
+@pytest.fixture
+def alone_in_torchrun(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make this process the one rank of a run, in which SIGTERM raises what it raises in a command."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise Stopped(number)
+
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    before = signal.signal(signal.SIGTERM, stop)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("alone_in_torchrun")
+def test_a_rank_that_fails_says_why_though_it_is_stopped_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave = distributed.destroy_process_group
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: (signal.raise_signal(signal.SIGTERM), leave()))
+    with pytest.raises(UsageError, match="a reason"), joined("cpu"):
+        raise UsageError(83, "batch", "a reason", "a fix")
+
+
+@pytest.mark.usefixtures("alone_in_torchrun")
+def test_a_rank_that_is_stopped_before_it_has_joined_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "init_process_group", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(Hushed) as hushed, joined("cpu"):
+        pass
+    assert hushed.value.status == 128 + signal.SIGTERM
 
 
 @pytest.mark.long

@@ -230,6 +230,20 @@ def test_weights_of_another_size_are_refused(stored_scene: StoredScene, tmp_path
         trainer(stored_scene, tmp_path).begin_with(wider, CLASSES)
 
 
+def test_blocks_that_are_missing_begin_by_adding_nothing_and_spare_ones_are_left(
+    stored_scene: StoredScene, tmp_path: Path
+) -> None:
+    deeper, shallow = replace(CONFIG.point, blocks=(1, 0, 2)), replace(CONFIG.point, blocks=(1, 1, 0))
+    one = Trainer(replace(CONFIG, point=deeper), cast(ScenePool, OneScene(stored_scene)), tmp_path, CPU)
+    other = PointDetector(len(CLASSES), shallow)
+    one.begin_with(other, CLASSES)
+    mine, theirs = one.network.state_dict(), other.state_dict()
+    assert all(torch.equal(mine[key], theirs[key]) for key in mine.keys() & theirs.keys())
+    assert {key.split(".")[0] for key in theirs.keys() - mine.keys()} == {"stage4"}
+    positive = torch.rand(1, 8, 4, 4, 4)
+    assert torch.equal(one.network.eval().stage8(positive), positive)  # type: ignore[operator]
+
+
 def test_how_the_output_is_read_does_not_matter_for_a_beginning(stored_scene: StoredScene, tmp_path: Path) -> None:
     one = trainer(stored_scene, tmp_path)
     other = PointDetector(len(CLASSES), replace(CONFIG.point, class_window=3))

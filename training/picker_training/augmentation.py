@@ -6,11 +6,19 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from picker_runtime.geometry import Box
+
 CLIP = 5.0
 """Normalised voxel values are clipped to plus and minus this."""
 
 ERASED = (0.1, 0.3)
 """Range of an erased box's edges, in parts of the crop's."""
+
+CENTRED = (0.2, 0.8)
+"""Range of the place of the particle that a crop is cut around, in parts of the crop's edge."""
+
+FILL = 7
+"""Voxels past the end of a volume that detection reflects, to fill a cube whose edges are multiples of 8."""
 
 MIXED = (0.4, 0.6)
 """Range of the part of a mixed sample that comes from its first one: both stay visible."""
@@ -41,12 +49,11 @@ class Augmentation:
     """
 
     crop: int = 96
-    halo: int = 8
+    halo: int = 0
     snr: tuple[float, float] = (0.02, 0.4)
     turn_probability: float = 0.15
     int8_probability: float = 0.15
     mirror: bool = True
-    face_probability: float = 0.0
     balanced_probability: float = 0.0
     warp_probability: float = 0.0
     spin_degree: float = 0.0
@@ -62,24 +69,26 @@ def happens(probability: float, rng: np.random.Generator) -> bool:
 
 
 def draw_start(
-    low: NDArray[np.int64], high: NDArray[np.int64], augmentation: Augmentation, rng: np.random.Generator
+    part: Box, around: NDArray[np.floating] | None, augmentation: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return the first voxel zyx of a crop anywhere from `low` to `high`, or by chance at one of them along an axis.
+    """Return the first voxel zyx of a crop of a volume's part that is to be learnt.
 
-    There a volume's face lies: it looks like nothing else, most of all where two meet, and is rare elsewhere.
+    It reaches beyond the part by the halo at most and, at its end, by `FILL`. around: a position zyx that is to lie
+    well within the crop; None for anywhere.
     """
-    start: NDArray[np.int64] = rng.integers(low, high + 1)
-    for axis in range(3):
-        if happens(augmentation.face_probability, rng):
-            start[axis] = (low, high)[int(rng.integers(2))][axis]
-    return start
+    low = np.array(part.start) - augmentation.halo
+    high = np.maximum(np.array(part.stop) + augmentation.halo + FILL - augmentation.crop, low)
+    if around is None:
+        return rng.integers(low, high + 1)
+    start = np.rint(around - augmentation.crop * rng.uniform(*CENTRED, 3)).astype(np.int64)
+    return np.clip(start, low, high)
 
 
 class SampleSource(Protocol):
     """What samples are cut from: a simulated scene or an annotated tomogram."""
 
     def cut(self, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
-        """Cut a crop at a random place and normalise it; it may reach beyond the faces by the halo."""
+        """Cut a crop at a random place, as `draw_start` says, and normalise it."""
         ...
 
 

@@ -51,8 +51,8 @@ class ModelSection:
 class DataSection:
     """Simulated scenes: how many, the unlabelled maps mixed in, and how samples are cut from them.
 
+    halo: voxels along a crop's faces in which nothing is learnt; cubes then reach so far beyond a volume's faces.
     turn_probability: of a turn by 90 degrees about z. int8_probability: of storage as bytes, of scenes.
-    face_probability: along each axis, of a crop that ends the halo beyond a face of the volume; else it lies anywhere.
     balanced_probability: of a crop of a scene around a particle of a class drawn evenly.
     warp_probability: of a scene's signal turned about z by up to spin_degree, tilted about y and x by up to tilt_degree
     and scaled by up to `scale` either way.
@@ -62,11 +62,10 @@ class DataSection:
     scenes: int = 320
     strangers: tuple[str, ...] = ("2uv8", "4v4r", "7n4y", "8tux")
     crop: int = 96
-    halo: int = 8
+    halo: int = 0
     snr: tuple[float, ...] = (0.02, 0.4)
     turn_probability: float = 0.15
     int8_probability: float = 0.15
-    face_probability: float = 0.2
     balanced_probability: float = 0.0
     warp_probability: float = 0.0
     spin_degree: float = 0.0

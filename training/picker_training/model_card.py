@@ -49,6 +49,7 @@ def draft_card(config: TrainingConfig, diameters_angstrom: dict[str, float]) -> 
         alignment=detector.alignment,
         halo=DRAFT_HALO,
         halo_curve={},
+        margin=config.data.halo,
         tile=tile_for(detector.alignment),
         max_candidates=MAX_CANDIDATES,
         candidate_floor=CANDIDATE_FLOOR,

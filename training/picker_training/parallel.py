@@ -8,6 +8,8 @@ a run is the same whatever the number of its ranks and however a loss counts.
 import math
 import os
 import re
+import signal
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -124,11 +126,15 @@ def joined(device: str) -> Iterator[Ranks]:
         Hushed: instead of any error, if another rank failed before this one and has said why.
     """
     gpu = not device.startswith("cpu") and torch.cuda.is_available()
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=PATIENCE)
+    try:
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=PATIENCE)
+    except Stopped as stop:  # `torchrun` stops the ranks that have not failed
+        raise Hushed(_exit_status(stop)) from stop
     ranks = current()
     try:
         yield ranks
     except (Exception, Stopped) as error:
+        _ignore_stopping()
         known = _as_ours(error, ranks)
         if not _first_to_fail():
             raise Hushed(_exit_status(known)) from error
@@ -176,6 +182,12 @@ def _exit_status(error: BaseException) -> int:
     if isinstance(error, Stopped):
         return 128 + error.number
     return error.exit_status if isinstance(error, PickerError) else 1
+
+
+def _ignore_stopping() -> None:
+    """Ignore SIGTERM in a rank that ends anyway: `torchrun` sends it to all others once one has ended."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _first_to_fail() -> bool:

@@ -23,7 +23,7 @@ from picker_runtime.tiling import Tile, plan
 from picker_runtime.tomogram import Tomogram
 
 SHAPE = (24, 24, 64)
-TILES = plan(SHAPE, tile=(32, 32, 24), halo=4, alignment=4, output_stride=2, min_cells=8)
+TILES = plan(SHAPE, tile=(32, 32, 24), halo=4, margin=4, alignment=4, output_stride=2, min_cells=8)
 ARRAY = np.random.default_rng(0).normal(5, 2, SHAPE).astype(np.float32)
 FOLDER = "runtime.engines.child_engines"
 
@@ -234,7 +234,7 @@ def test_a_real_engine_finds_in_a_child_what_it_finds_here(tmp_path: Path) -> No
     graph = blob_graph(tmp_path / "model.onnx")
     shape = (40, 48, 44)
     volume = volume_with_blobs(shape, scattered(shape, count=12, apart=11, margin=6))
-    tiles = plan(shape, tile=(32, 32, 32), halo=4, alignment=4, output_stride=2, min_cells=64)
+    tiles = plan(shape, tile=(32, 32, 32), halo=4, margin=4, alignment=4, output_stride=2, min_cells=64)
     with open_engine("openvino", graph, threads=1) as engine:
         wanted = list(engine.stream(source(volume), tiles))
     arguments = {"name": "openvino", "graph": str(graph), "threads": 1}

@@ -19,7 +19,7 @@ from picker_runtime.tomogram import Tomogram
 SHAPE = (40, 48, 44)
 POSITIONS = scattered(SHAPE, count=12, apart=11, margin=6)
 VOLUME = volume_with_blobs(SHAPE, POSITIONS, np.where(np.arange(len(POSITIONS)) % 2, LARGE, SMALL))
-TILES = plan(SHAPE, tile=(32, 32, 32), halo=4, alignment=4, output_stride=2, min_cells=64)
+TILES = plan(SHAPE, tile=(32, 32, 32), halo=4, margin=4, alignment=4, output_stride=2, min_cells=64)
 
 
 class Voxels:
@@ -83,7 +83,7 @@ def test_values_are_normalised_in_the_graph(engine: Engine) -> None:
 
 
 def test_tiles_of_other_shapes_follow_in_one_stream(engine: Engine) -> None:
-    other = plan(SHAPE, tile=(40, 24, 24), halo=4, alignment=4, output_stride=2, min_cells=64)
+    other = plan(SHAPE, tile=(40, 24, 24), halo=4, margin=4, alignment=4, output_stride=2, min_cells=64)
     mixed = [*TILES[:2], *other[:4], *TILES[2:3], *other[4:5]]
     alone = dict(engine.stream(Voxels(), TILES)) | dict(engine.stream(Voxels(), other))
     for tile, found in engine.stream(Voxels(), mixed):

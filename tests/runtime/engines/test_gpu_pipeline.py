@@ -25,7 +25,7 @@ from picker_runtime.worker import Limits, find_candidates
 
 SHAPE = (40, 20, 28)
 RULES = {"halo": 4, "alignment": 4, "output_stride": 2, "min_cells": 8}
-TILES = plan(SHAPE, tile=(20, 16, 20), **RULES)
+TILES = plan(SHAPE, tile=(20, 16, 20), margin=4, **RULES)
 TYPES = ["<i1", "<u1", "<i2", ">i2", "<u2", ">u2", "<f2", ">f2", "<f4", ">f4"]
 
 
@@ -125,7 +125,7 @@ def test_slabs_and_odd_timing_change_nothing(
 
 def test_a_slab_is_used_where_the_volume_does_not_fit_and_said() -> None:
     voxels, device = source(volume(shape=(200, 20, 28))), FakeDevice()
-    tiles = plan((200, 20, 28), tile=(20, 16, 20), **RULES)
+    tiles = plan((200, 20, 28), tile=(20, 16, 20), margin=4, **RULES)
     nbytes = 200 * 20 * 28 * 4
     with pipeline(device, batch=1) as engine:
         device.memory = nbytes  # and no more
@@ -162,7 +162,7 @@ def test_a_network_that_runs_out_of_memory_on_the_way_gets_less(monkeypatch: pyt
 
 def test_where_one_tile_does_not_fit_smaller_ones_are_asked_for() -> None:
     voxels, device = source(volume()), FakeDevice()
-    whole = plan(SHAPE, tile=(48, 48, 48), **RULES)
+    whole = plan(SHAPE, tile=(48, 48, 48), margin=4, **RULES)
     found = []
 
     def halves(tile: Tile) -> list[Tile]:
@@ -189,7 +189,7 @@ def test_cubes_once_found_too_large_are_not_tried_again() -> None:
         opened.append(cubes)
         return FakeNetwork(device, activations=20)
 
-    whole = plan(SHAPE, tile=(48, 48, 48), **RULES)
+    whole = plan(SHAPE, tile=(48, 48, 48), margin=4, **RULES)
     with GpuPipeline("fake", open_device=lambda: device, open_network=network) as engine:
         device.memory = 2 * 40 * 28 * 36 * 24
         counts = []

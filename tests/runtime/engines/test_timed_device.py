@@ -25,8 +25,8 @@ STAGES = {"upload", "orders", "cut", "network", "results"}
 def tiles(bundle: Bundle) -> list[Tile]:
     card = bundle.card
     return tiling.plan(
-        SHAPE, tile=(48, 48, 48), halo=card.halo, alignment=card.alignment, output_stride=card.output_stride,
-        min_cells=card.max_candidates,
+        SHAPE, tile=(48, 48, 48), halo=card.halo, margin=card.margin, alignment=card.alignment,
+        output_stride=card.output_stride, min_cells=card.max_candidates,
     )  # fmt: skip
 
 

@@ -119,9 +119,9 @@ def test_tiles_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.Mon
     volume = np.random.default_rng(0).normal(size=(24, 64, 56)).astype(np.float32)
     write_mrc(tmp_path / "one.mrc", volume, 10.0)
     monkeypatch.setattr(unet_picking, "HALO", 16)
-    whole = label_file(network, tmp_path / "one.mrc")
+    whole = label_file(network, tmp_path / "one.mrc", margin=8)
     monkeypatch.setattr(unet_picking, "TILE_VOXELS", 48 * 56 * 56)
-    tiled = label_file(network, tmp_path / "one.mrc")
+    tiled = label_file(network, tmp_path / "one.mrc", margin=8)
     assert float(whole.particle.astype(float).std()) > 0.03
     np.testing.assert_allclose(tiled.particle, whole.particle, atol=2e-3)
     np.testing.assert_allclose(tiled.share, whole.share, atol=2e-3)

@@ -10,7 +10,7 @@ from picker_training.config import DataSection, TrainingConfig, dump_config, loa
 from picker_training.loading import Batch
 from picker_training.networks import build_network
 
-CONFIG = TrainingConfig(data=DataSection(crop=32, halo=8))
+CONFIG = TrainingConfig(data=DataSection(crop=32, halo=0))
 
 
 @pytest.mark.parametrize("ablation", [a for a in ABLATIONS if a.name != "size-m"], ids=lambda a: a.name)

@@ -13,7 +13,7 @@ from picker_runtime.errors import InputError, PickerError, UsageError
 from picker_runtime.geometry import Box
 from picker_runtime.intensity import Intensity
 from picker_runtime.mrc import write_mrc
-from picker_training.augmentation import Augmentation, make_sample
+from picker_training.augmentation import Augmentation, draw_start, make_sample
 from picker_training.datasets import picked_tomograms
 from picker_training.datasets.annotated import AnnotatedTomogram
 from picker_training.datasets.picks import read_annotations
@@ -100,7 +100,9 @@ def test_distractors_are_seen_as_often_as_a_class(data: Labelled) -> None:
     (data.picks / "one.txt").write_text("carbon 12 12 12\n")
     section = completed(replace(data.section, background=("carbon",)))
     (tomogram,), _ = picked_tomograms.open_tomograms(section, ("ball",), halo=4)
-    starts = np.array([tomogram._start(replace(PLAIN, crop=16), np.random.default_rng(s)) for s in range(100)])
+    rng = np.random.default_rng(0)
+    crops = replace(PLAIN, crop=16)
+    starts = np.array([draw_start(tomogram.known, tomogram._centre(rng), crops, rng) for _ in range(100)])
     near = np.all((starts <= 12) & (starts + 16 > 12), axis=1)
     assert near.sum() >= 18
 

@@ -95,7 +95,7 @@ def test_the_bundled_weights_load_and_their_card_says_as_before() -> None:
     network_of_bundle = load_network(Bundle.open("shrec12"))
     assert isinstance(network_of_bundle, PointDetector)
     assert network_of_bundle.options == PointOptions() == POINT_SIZES["s"]
-    assert network_of_bundle.facts() == {"detector": "point", "widths": [32, 64, 96], "blocks": [0, 2, 2]}
+    assert network_of_bundle.facts() == {"detector": "point", "widths": [32, 64, 96], "blocks": [0, 1, 2]}
 
 
 @given(

@@ -76,8 +76,10 @@ class UNetSettings:
         return asdict(self)
 
 
-def label_file(network: UNetDetector, path: Path) -> LabelMap:
+def label_file(network: UNetDetector, path: Path, *, margin: int) -> LabelMap:
     """Run the network over a tomogram's file in tiles, as the runtime cuts them.
+
+    margin: voxels along a crop's faces in which the network has not learnt.
 
     Raises:
         InputError: E10 to E42 if the file cannot be used.
@@ -89,9 +91,10 @@ def label_file(network: UNetDetector, path: Path) -> LabelMap:
             class_ids=np.zeros(tomogram.shape, np.uint8),
             share=np.zeros(tomogram.shape, np.float16),
         )
-        shape, alignment = tomogram.shape, network.alignment
-        bounds = tiling.suited(shape, voxels=TILE_VOXELS, halo=HALO, alignment=alignment)
-        tiles = tiling.plan(shape, tile=bounds, halo=HALO, alignment=alignment, output_stride=1, min_cells=1)
+        shape = tomogram.shape
+        grid: dict[str, Any] = {"halo": HALO, "margin": margin, "alignment": network.alignment}
+        bounds = tiling.suited(shape, voxels=TILE_VOXELS, **grid)
+        tiles = tiling.plan(shape, tile=bounds, output_stride=1, min_cells=1, **grid)
         for tile in tiles:
             _label_tile(network, source, tile, made)
     return made

@@ -181,7 +181,7 @@ class UNetMethod(LearnedMethod):
 
     def look(self, path: Path) -> Any:
         """Return what the network says of every voxel of a file."""
-        return label_file(self._unet, path)
+        return label_file(self._unet, path, margin=self.config.data.halo)
 
     def tune(self, found: Any, truth: AnnotatedVolume) -> Settings:
         """Choose the limits of components and the threshold of each class."""

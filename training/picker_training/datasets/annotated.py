@@ -75,7 +75,7 @@ class AnnotatedTomogram:
         """Cut a crop at a random place, half of the time around a particle, and normalise it."""
         crop = augmentation.crop
         for _ in range(CROP_TRIES):
-            start = self._start(augmentation, rng)
+            start = draw_start(self.known, self._centre(rng), augmentation, rng)
             z, y, x = start.tolist()
             box = Box((z, y, x), (z + crop, y + crop, x + crop))
             unknown = self._unknown(box, margin=augmentation.halo)
@@ -96,18 +96,12 @@ class AnnotatedTomogram:
             unknown=unknown,
         )
 
-    def _start(self, augmentation: Augmentation, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return the first voxel of a crop within the known part grown by the halo."""
-        crop, halo = augmentation.crop, augmentation.halo
-        low = np.array(self.known.start) - halo
-        high = np.maximum(np.array(self.known.stop) + halo - crop, low)
-        start = draw_start(low, high, augmentation, rng)
+    def _centre(self, rng: np.random.Generator) -> NDArray[np.float64] | None:
+        """Draw a particle to cut a crop around, half of the time, each class and the distractors as often."""
         kinds = [self.positions[self.class_ids == kind] for kind in np.unique(self.class_ids)]
         kinds += [self.distractors] if len(self.distractors) else []
-        if kinds and rng.random() < NEAR_PROBABILITY:
-            centre = rng.choice(kinds[rng.integers(len(kinds))])
-            start = np.clip(np.rint(centre - crop * rng.uniform(0.2, 0.8, 3)).astype(np.int64), low, high)
-        return start
+        near = kinds and rng.random() < NEAR_PROBABILITY
+        return np.asarray(rng.choice(kinds[rng.integers(len(kinds))])) if near else None
 
     def volume(self, part: Box) -> AnnotatedVolume:
         """Read a part of the known part with the particles whose centres lie in it."""

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from picker_runtime.atomic import atomic_writer
-from picker_runtime.geometry import Triple
+from picker_runtime.geometry import Box, Triple
 from picker_runtime.intensity import measure_array
 from picker_training.augmentation import CLIP, Augmentation, Sample, draw_start, happens, within_crop
 from picker_training.simulator.presets import training_spec
@@ -17,9 +17,6 @@ from picker_training.simulator.templates import Template
 from picker_training.warping import draw_warp
 
 SAMPLE_VOXELS = 65_536
-
-CENTRED = (0.2, 0.8)
-"""Range of the place of the particle that a crop is cut around, in parts of the crop's edge."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +43,11 @@ class StoredScene:
     def cut(self, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
         """Cut a crop at a random place, perhaps warp its signal, add noise and normalise it.
 
-        It may reach `halo` voxels beyond the scene's faces, where signal and noise are reflected; a warped crop's noise
-        never is, since the faces are not at its own any more.
+        What of it lies beyond the scene's faces is reflected, signal and noise; a warped crop's noise never is, since
+        the faces are not at its own any more.
         """
         crop = augmentation.crop
-        start = self._start(augmentation, rng)
+        start = draw_start(Box.whole(self.shape), self._centre(augmentation, rng), augmentation, rng)
         snr = float(np.exp(rng.uniform(*np.log(augmentation.snr))))
         scale = np.float32(snr**-0.5)
         warp = draw_warp(augmentation, rng) if happens(augmentation.warp_probability, rng) else None
@@ -67,20 +64,24 @@ class StoredScene:
             cube=np.clip((cube - intensity.center) / intensity.scale, -CLIP, CLIP).astype(np.float32),
             positions=positions[inside].astype(np.float32),
             class_ids=self.class_ids[inside].astype(np.int64),
-            unknown=warp.outside(start, self.shape) if warp else None,
+            unknown=warp.outside(start, self.shape) if warp else self._beyond(start, augmentation),
         )
 
-    def _start(self, augmentation: Augmentation, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return the first voxel of a crop, by chance of one around a particle of a class drawn evenly."""
+    def _centre(self, augmentation: Augmentation, rng: np.random.Generator) -> NDArray[np.float64] | None:
+        """Draw by chance a particle to cut a crop around, each class as often."""
+        if not len(self.positions) or not happens(augmentation.balanced_probability, rng):
+            return None
+        return np.asarray(rng.choice(self.positions[self.class_ids == rng.choice(np.unique(self.class_ids))]))
+
+    def _beyond(self, start: NDArray[np.int64], augmentation: Augmentation) -> NDArray[np.bool_] | None:
+        """Tell which voxels of a crop lie outside the scene; None if that is in the halo alone."""
         crop, halo = augmentation.crop, augmentation.halo
-        low = np.full(3, -halo)
-        high = np.maximum(np.array(self.shape) + halo - crop, low)
-        start = draw_start(low, high, augmentation, rng)
-        if len(self.positions) and happens(augmentation.balanced_probability, rng):
-            members = self.class_ids == rng.choice(np.unique(self.class_ids))
-            centre = rng.choice(self.positions[members])
-            start = np.clip(np.rint(centre - crop * rng.uniform(*CENTRED, 3)).astype(np.int64), low, high)
-        return start
+        inside = [(s + halo >= 0) and (s + crop - halo <= n) for s, n in zip(start.tolist(), self.shape, strict=True)]
+        if all(inside):
+            return None
+        beyond = np.ones((crop,) * 3, np.bool_)
+        beyond[tuple(slice(max(-s, 0), n - s) for s, n in zip(start.tolist(), self.shape, strict=True))] = False
+        return beyond
 
     def _inside(self, start: NDArray[np.int64], crop: int) -> NDArray[np.int64]:
         """Return the start of the crop moved inside the scene, as far as it fits."""

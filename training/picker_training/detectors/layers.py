@@ -1,5 +1,7 @@
 """Layers of the network `point`."""
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,6 +19,9 @@ class Convolution(nn.Sequential):
 
 class Residual(nn.Module):
     """Two convolutions added to their input."""
+
+    GAIN: ClassVar[str] = "second.1.weight"
+    """Name of the parameter by which what is added is multiplied, channel by channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

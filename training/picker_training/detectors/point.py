@@ -25,8 +25,8 @@ RARE = -4.6
 SHAPE = ("objectness", "class_window", "deep_supervision", "sphere_weight")
 """Options that, beside widths and blocks, fix the network or what it means; the others are how it learns."""
 
-READING = ("class_window",)
-"""Those of them that are about how its output is read, and so fit any weights."""
+FREE = ("class_window", "blocks")
+"""Options in which a network may differ from the one whose weights it takes: how its output is read, and depth."""
 
 
 class PointDetector(Detector):
@@ -121,7 +121,7 @@ class PointDetector(Detector):
 
     def takes_weights_of(self, other: Detector) -> bool:
         """Tell whether the weights of another network suit this one, but for the classes."""
-        own, its = ({k: v for k, v in one.facts().items() if k not in READING} for one in (self, other))
+        own, its = ({k: v for k, v in one.facts().items() if k not in FREE} for one in (self, other))
         return own == its
 
     def _head(self, width: int) -> nn.Conv3d:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from picker_training.detectors.base import Detector
+from picker_training.detectors.layers import Residual
 
 
 def take_over(
@@ -12,10 +14,14 @@ def take_over(
 ) -> dict[str, Tensor]:
     """Return weights for `fresh`: those of `trained`, class by class by name where an output stands for a class.
 
-    Both have the same shape but for the number of classes; classes that only `fresh` knows keep its own weights.
+    Both have the same shape but for the number of classes and of residual blocks: classes that only `fresh` knows keep
+    its own weights, and a block that only it has begins by adding nothing.
     """
-    weights = dict(trained.state_dict())
-    own = fresh.state_dict()
+    own, known = fresh.state_dict(), trained.state_dict()
+    weights = {key: known.get(key, value) for key, value in own.items()}
+    for name, module in fresh.named_modules():
+        if isinstance(module, Residual) and f"{name}.{Residual.GAIN}" not in known:
+            weights[f"{name}.{Residual.GAIN}"] = torch.zeros_like(own[f"{name}.{Residual.GAIN}"])
     names = {module: name for name, module in fresh.named_modules()}
     for module, first in fresh.class_rows():
         for key, value in module.state_dict().items():
