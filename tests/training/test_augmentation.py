@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from picker_training.augmentation import CLIP, Augmentation, Sample, erased, happens, make_sample, mixed
+from picker_runtime.geometry import Box
+from picker_training.augmentation import (
+    CLIP,
+    FILL,
+    Augmentation,
+    Sample,
+    draw_start,
+    erased,
+    happens,
+    make_sample,
+    mixed,
+)
 from picker_training.datasets.scenes import StoredScene
 
 SHAPE = (40, 48, 56)
@@ -226,6 +237,19 @@ def test_crops_can_be_cut_around_particles_of_all_classes_alike() -> None:
             seen[probability] += int((sample.class_ids[inside] == 1).any())
     assert seen[0.0] < 8
     assert 20 <= seen[1.0] <= 40
+
+
+@pytest.mark.parametrize("halo", [0, 4])
+def test_a_crop_around_a_position_holds_it_well_within_or_ends_at_the_faces(halo: int) -> None:
+    augmentation, rng, part = replace(PLAIN, halo=halo), np.random.default_rng(0), Box((5, 6, 7), (45, 96, 97))
+    low, high = np.array(part.start) - halo, np.array(part.stop) + halo + FILL - 24
+    for position in ((25.0, 50.0, 50.0), (5.5, 95.0, 50.0)):
+        starts = np.array([draw_start(part, np.array(position), augmentation, rng) for _ in range(200)])
+        assert np.all((starts >= low) & (starts <= high))
+        places = (np.array(position) - starts) / 24
+        within = (places > 0.17) & (places < 0.83)
+        assert np.all(within | (starts == low) | (starts == high))
+        assert within[:, 2].all() and places[:, 2].std() > 0.1
 
 
 def test_what_fills_a_cube_beyond_the_halo_is_not_learnt() -> None:

@@ -11,7 +11,7 @@ from picker_runtime.bundle import Bundle
 from picker_runtime.card import ModelCard
 from picker_runtime.engines.cpu import INPUTS, OUTPUTS
 from picker_runtime.errors import EngineError, ModelError
-from picker_training.config import ModelSection, TrainingConfig
+from picker_training.config import DataSection, ModelSection, TrainingConfig
 from picker_training.detectors.options import PointOptions
 from picker_training.detectors.point import PointDetector
 from picker_training.device import choose_device
@@ -44,6 +44,11 @@ def test_the_card_of_a_network_in_training_is_a_card(card: ModelCard) -> None:
     assert [c.name for c in card.classes] == list(CLASSES)
     assert [c.diameter_angstrom for c in card.classes] == [64.0, 80.0, 96.0]
     assert len({c.colour for c in card.classes}) == 3
+
+
+def test_what_was_not_learnt_along_faces_is_the_margin(card: ModelCard) -> None:
+    assert card.margin == 0
+    assert draft_card(replace(CONFIG, data=DataSection(crop=64, halo=8)), DIAMETERS).margin == 8
 
 
 def test_diameters_are_in_voxels_of_the_model_s_grid(card: ModelCard) -> None:
