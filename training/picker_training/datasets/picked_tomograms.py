@@ -10,6 +10,7 @@ from picker_runtime.errors import UsageError
 from picker_runtime.geometry import Box, Triple
 from picker_runtime.mask import Mask
 from picker_runtime.tomogram import MIN_AXIS, Tomogram
+from picker_training.augmentation import FILL
 from picker_training.datasets.annotated import AnnotatedTomogram, annotate
 from picker_training.datasets.picks import (
     SUFFIXES,
@@ -98,7 +99,7 @@ def open_tomograms(
 
 
 def hold_back(tomogram: AnnotatedTomogram, *, halo: int) -> tuple[AnnotatedTomogram, AnnotatedTomogram]:
-    """Part a tomogram: a quarter at an end of y or x is held back, the rest less a halo is to train on.
+    """Part a tomogram: a quarter at an end of y or x is held back; crops of the rest, less a strip, do not reach it.
 
     Of the four quarters that one is taken which, and without which, most classes are seen, and which holds most nearly
     a quarter of the particles.
@@ -106,7 +107,8 @@ def hold_back(tomogram: AnnotatedTomogram, *, halo: int) -> tuple[AnnotatedTomog
     Raises:
         UsageError: E84 if a quarter is too narrow, or no particle of a class is left to train on.
     """
-    parts = [_parted(tomogram.known, axis, at_end, halo) for axis in (1, 2) for at_end in (True, False)]
+    reach = halo + FILL
+    parts = [_parted(tomogram.known, axis, at_end, reach) for axis in (1, 2) for at_end in (True, False)]
     parts = [part for part in parts if min(*part[0].shape, *part[1].shape) >= MIN_AXIS]
     if not parts:
         problem = f"{tomogram.known.shape} voxels (z, y, x) with picks: too small to hold a quarter back"
@@ -122,7 +124,7 @@ def hold_back(tomogram: AnnotatedTomogram, *, halo: int) -> tuple[AnnotatedTomog
     if set(tomogram.class_ids[left].tolist()) != set(tomogram.class_ids.tolist()):
         problem = "a class has too few particles to hold a quarter of the tomogram back"
         raise UsageError(84, tomogram.path.name, problem, "annotate more of it, or a second tomogram")
-    near = rest.grown(halo)
+    near = rest.grown(reach)
     training = replace(
         tomogram,
         known=rest,
