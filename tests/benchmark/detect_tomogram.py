@@ -12,6 +12,7 @@ turns, and are compared with the first.
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -41,9 +42,10 @@ main()
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One detection: seconds from file to picks and by stage, peak resident memory in MB, picks."""
+    """One detection: seconds from file to picks and by stage, of all processors too, peak memory in MB, picks."""
 
     seconds: float
+    processor_seconds: float
     stages: dict[str, float]
     megabytes: float
     picks: int
@@ -68,12 +70,15 @@ def detect(path: Path, folder: Path, precision: str, options: argparse.Namespace
     command += ["--precision", precision, "--batch", str(options.batch), "--threads", str(options.threads)]
     command += ["--json", "--quiet"]
     command += ["--tile", options.tile] if options.tile else []
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if ended.returncode:
         raise SystemExit(f"detect ended with status {ended.returncode}: {ended.stderr}")
     record = json.loads(ended.stdout)
     return Run(
         seconds=record["seconds"],
+        processor_seconds=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         stages=record["timings"],
         megabytes=int(ended.stderr.split("VmHWM:")[1].split()[0]) * 1024 / 1e6,
         picks=sum(record["counts"].values()),
@@ -142,6 +147,7 @@ def report(precision: str, run: Run, rate: float, gflop: float) -> None:
     for stage, seconds in run.stages.items():
         print(f"  {stage:<12} {seconds:8.2f} s")
     print(f"  {'file to picks':<12} {run.seconds:7.2f} s, at most {run.megabytes:.0f} MB")
+    print(f"  processor time of the whole command {run.processor_seconds:.1f} s")
     achieved = gflop / run.stages["inference"]
     print(f"  network {gflop:.0f} GFLOP, {achieved:.0f} GFLOP/s, {achieved / rate:.2f} of the GEMM rate of {rate:.0f}")
     print(f"  at a GEMM rate of 170 GFLOP/s: {run.seconds * rate / 170:.2f} s")

@@ -126,3 +126,6 @@ def test_tiles_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.Mon
     np.testing.assert_allclose(tiled.particle, whole.particle, atol=2e-3)
     np.testing.assert_allclose(tiled.share, whole.share, atol=2e-3)
     assert (tiled.class_ids == whole.class_ids).mean() > 0.999
+    ending_at_faces = label_file(network, tmp_path / "one.mrc", margin=0)
+    apart = np.abs(ending_at_faces.particle.astype(float) - whole.particle) > 2e-3
+    assert apart[0].any() and not apart[12:13, 12:-12, 12:-12].any()  # 9 voxels and more from the faces

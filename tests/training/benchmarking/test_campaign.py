@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -178,6 +179,32 @@ def test_the_time_of_a_killed_run_is_that_of_its_last_checkpoint(
     entries.ENTRIES["point-s"](work, phantom_folder).train()
     assert [(spent.step, spent.done) for spent in noted] == [(2, False), (4, False), (5, True)]
     assert 0.0 < noted[0].seconds < noted[1].seconds < noted[2].seconds
+
+
+def test_steps_are_planned_again_by_the_speed_of_the_first_tenth(
+    work: Work, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(learned, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(LearnedMethod, "_seconds_of_a_step", lambda self: 1.0)  # 57 steps in a minute
+    given: list[float] = []
+
+    def run_at_two_steps_a_second(self: Trainer, *_: Any, seconds: float) -> bool:
+        given.append(seconds)
+        steps = min(int(2 * seconds), self.config.optimiser.steps - self.step)
+        self.step += steps
+        clock[0] += steps / 2
+        self._save()
+        return self.step >= self.config.optimiser.steps
+
+    monkeypatch.setattr(Trainer, "run", run_at_two_steps_a_second)
+    method = entries.ENTRIES["point-s"](work, phantom_folder)
+    assert isinstance(method, LearnedMethod)
+    training = method.train()
+    assert given == [6.0, 54.0]
+    assert (training.steps, training.seconds) == (114, 57.0)  # 12, and 102 in 95 % of the 54 seconds that are left
+    assert method.config.optimiser.steps == 114
+    assert method.train() == training
 
 
 def test_the_time_that_was_spent_counts(work: Work, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,9 @@ FIRST_TRUE_STEP = 2
 MARGIN = 0.95
 """Share of the minutes for which steps are planned: the rate should have come down before they are over."""
 
+TRIED = 0.1
+"""Share of the minutes after which the steps are planned again, by the speed until then: a machine's speed varies."""
+
 AVERAGED_STEPS = 20
 """The moving average forgets in a twentieth of the steps, or as slowly as the configuration has it."""
 
@@ -70,21 +73,32 @@ class LearnedMethod(Method):
         return load_config(path) if path.exists() else self._config
 
     def train(self) -> Training:
-        """Train for the minutes that are left; the number of steps was planned on the first call."""
+        """Train for the minutes that are left; the number of steps is planned on the first call, and once again."""
         folder, budget = self.work.folder, 60.0 * self.work.minutes
         if not (folder / CONFIG).exists():
-            steps = max(1, math.floor(MARGIN * budget / self._seconds_of_a_step()))
-            self.work.report(f"{steps} steps in {self.work.minutes:g} minutes")
-            folder.mkdir(parents=True, exist_ok=True)
-            write_text(folder / CONFIG, dump_config(with_steps(self._config, steps)))
+            self._plan(math.floor(MARGIN * budget / self._seconds_of_a_step()))
         spent = read_spent(folder)
+        if not spent.done and spent.seconds < TRIED * budget:
+            spent = self._go_on(spent.seconds, TRIED * budget)
+            if not spent.done:
+                seconds_of_a_step = spent.seconds / spent.step
+                self._plan(spent.step + math.floor(MARGIN * (budget - spent.seconds) / seconds_of_a_step))
         if not spent.done:
-            spent = self._go_on(self.config, spent.seconds, budget - spent.seconds)
+            spent = self._go_on(spent.seconds, budget, last=True)
         return Training(seconds=spent.seconds, steps=spent.step, samples=spent.step * self.config.optimiser.batch)
 
-    def _go_on(self, config: TrainingConfig, before: float, left: float) -> Spent:
-        """Train for the seconds that are left after those before; they are noted whenever a checkpoint is written."""
-        folder = self.work.folder
+    def _plan(self, steps: int) -> None:
+        """Write the configuration for so many steps, at least one."""
+        self.work.report(f"{max(1, steps)} steps in {self.work.minutes:g} minutes")
+        self.work.folder.mkdir(parents=True, exist_ok=True)
+        write_text(self.work.folder / CONFIG, dump_config(with_steps(self._config, max(1, steps))))
+
+    def _go_on(self, before: float, until: float, *, last: bool = False) -> Spent:
+        """Train until so many seconds in all, `before` of them spent; they are noted whenever a checkpoint is written.
+
+        last: there is no more time after these.
+        """
+        folder, config = self.work.folder, self.config
 
         def note(progress: Progress) -> None:
             passed = before + progress.seconds
@@ -96,8 +110,7 @@ class LearnedMethod(Method):
         trainer = self._trainer(config, folder)
         started, done = time.monotonic(), False
         try:
-            trainer.run(note, lambda network, step: None, seconds=max(left, 0.0))
-            done = True
+            done = trainer.run(note, lambda network, step: None, seconds=max(until - before, 0.0)) or last
         finally:  # a signal leaves a checkpoint, and then ends the command
             spent = Spent(seconds=before + time.monotonic() - started, step=trainer.step, done=done)
             _write_spent(folder, spent)
