@@ -216,6 +216,7 @@ def test_the_time_that_was_spent_counts(work: Work, phantom_folder: Path, monkey
     training = method.train()
     assert training is not None
     assert training.steps == 1
+    assert read_spent(work.folder).done
 
 
 @pytest.mark.parametrize("name", ["paper", "paper-mended"])
