@@ -43,6 +43,11 @@ class Box:
         z, y, x = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
         return z, y, x
 
+    def slices_in(self, outer: "Box") -> tuple[slice, slice, slice]:
+        """Index of this box in an array of the box `outer`, which holds it."""
+        z, y, x = (slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True))
+        return z, y, x
+
     def grown(self, margin: int) -> "Box":
         """Return the box with `margin` voxels added on all six sides."""
         z0, y0, x0 = (a - margin for a in self.start)

@@ -116,8 +116,7 @@ class NormalisedSource:
         if finite.all():
             return values
         inside = box.intersection(Box.whole(self._tomogram.shape))
-        z, y, x = (slice(a - o, b - o) for a, b, o in zip(inside.start, inside.stop, box.start, strict=True))
-        if not finite[z, y, x].any():
+        if not finite[inside.slices_in(box)].any():
             return None
         values[~finite] = self.mean
         return values

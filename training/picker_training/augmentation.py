@@ -84,6 +84,13 @@ def draw_start(
     return np.clip(start, low, high)
 
 
+def outside(part: Box, box: Box) -> NDArray[np.bool_]:
+    """Tell which voxels of a box lie outside a part of the volume."""
+    beyond = np.ones(box.shape, np.bool_)
+    beyond[part.intersection(box).slices_in(box)] = False
+    return beyond
+
+
 class SampleSource(Protocol):
     """What samples are cut from: a simulated scene or an annotated tomogram."""
 

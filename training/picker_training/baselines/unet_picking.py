@@ -107,9 +107,8 @@ def _label_tile(network: UNetDetector, source: NormalisedSource, tile: Tile, mad
     parameter = next(network.parameters())
     inputs = [torch.from_numpy(values)[None, None], torch.tensor([source.mean]), torch.tensor([source.inverse_std])]
     cube = normalise(*(x.to(parameter.device) for x in inputs)).contiguous(memory_format=torch.channels_last_3d)
-    own = tuple(slice(a - o, b - o) for a, b, o in zip(tile.core.start, tile.core.stop, tile.cube.start, strict=True))
     with torch.no_grad():
-        probabilities = torch.softmax(network(cube)[(0, slice(None), *own)], dim=0)
+        probabilities = torch.softmax(network(cube)[(0, slice(None), *tile.core.slices_in(tile.cube))], dim=0)
         share, class_ids = probabilities[1:].max(dim=0)
     made.particle[tile.core.slices] = (1.0 - probabilities[0]).cpu().numpy()
     made.class_ids[tile.core.slices] = class_ids.cpu().numpy()

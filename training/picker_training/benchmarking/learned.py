@@ -89,9 +89,10 @@ class LearnedMethod(Method):
 
     def _plan(self, steps: int) -> None:
         """Write the configuration for so many steps, at least one."""
-        self.work.report(f"{max(1, steps)} steps in {self.work.minutes:g} minutes")
+        steps = max(1, steps)
+        self.work.report(f"{steps} steps in {self.work.minutes:g} minutes")
         self.work.folder.mkdir(parents=True, exist_ok=True)
-        write_text(self.work.folder / CONFIG, dump_config(with_steps(self._config, max(1, steps))))
+        write_text(self.work.folder / CONFIG, dump_config(with_steps(self._config, steps)))
 
     def _go_on(self, before: float, until: float, *, last: bool = False) -> Spent:
         """Train until so many seconds in all, `before` of them spent; they are noted whenever a checkpoint is written.

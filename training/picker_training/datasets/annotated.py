@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from picker_runtime.geometry import Box
 from picker_runtime.intensity import Intensity, measure
 from picker_runtime.tomogram import Tomogram
-from picker_training.augmentation import CLIP, Augmentation, Sample, draw_start, within_crop
+from picker_training.augmentation import CLIP, Augmentation, Sample, draw_start, outside, within_crop
 
 NEAR_PROBABILITY = 0.5
 """Share of the crops that are cut around a particle of a class drawn evenly, so that rare classes are seen."""
@@ -123,10 +123,7 @@ class AnnotatedTomogram:
         core = box.grown(-margin)
         if self.unlabelled is None and self.known.intersection(core) == core:
             return None
-        unknown = np.ones(box.shape, np.bool_)
-        known = self.known.intersection(box)
-        where = tuple(slice(a - o, b - o) for a, b, o in zip(known.start, known.stop, box.start, strict=True))
-        unknown[where] = False
+        unknown = outside(self.known, box)
         if self.unlabelled is not None:
             unknown |= np.nan_to_num(_read(self.unlabelled, box)) != 0
         return unknown

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from picker_runtime.atomic import atomic_writer
 from picker_runtime.geometry import Box, Triple
 from picker_runtime.intensity import measure_array
-from picker_training.augmentation import CLIP, Augmentation, Sample, draw_start, happens, within_crop
+from picker_training.augmentation import CLIP, Augmentation, Sample, draw_start, happens, outside, within_crop
 from picker_training.simulator.presets import training_spec
 from picker_training.simulator.scene import Scene, simulate
 from picker_training.simulator.templates import Template
@@ -75,13 +75,10 @@ class StoredScene:
 
     def _beyond(self, start: NDArray[np.int64], augmentation: Augmentation) -> NDArray[np.bool_] | None:
         """Tell which voxels of a crop lie outside the scene; None if that is in the halo alone."""
-        crop, halo = augmentation.crop, augmentation.halo
-        inside = [(s + halo >= 0) and (s + crop - halo <= n) for s, n in zip(start.tolist(), self.shape, strict=True)]
-        if all(inside):
-            return None
-        beyond = np.ones((crop,) * 3, np.bool_)
-        beyond[tuple(slice(max(-s, 0), n - s) for s, n in zip(start.tolist(), self.shape, strict=True))] = False
-        return beyond
+        whole, (z, y, x), crop = Box.whole(self.shape), start.tolist(), augmentation.crop
+        box = Box((z, y, x), (z + crop, y + crop, x + crop))
+        core = box.grown(-augmentation.halo)
+        return None if whole.intersection(core) == core else outside(whole, box)
 
     def _inside(self, start: NDArray[np.int64], crop: int) -> NDArray[np.int64]:
         """Return the start of the crop moved inside the scene, as far as it fits."""
