@@ -25,9 +25,6 @@ from picker_runtime.errors import EngineError, UsageError
 from picker_runtime.geometry import Triple
 from picker_runtime.scanning import tiles_of
 
-COMMONEST = (200, 512, 512)
-"""Voxels of the tomograms that most users have."""
-
 NAMES = {"tensorrt": TENSORRT.engine, "rtx": RTX.engine}
 
 
@@ -45,7 +42,7 @@ class EngineOrder:
     library: str
     precision: str
     tile: Triple | None = None
-    tomogram: Triple = COMMONEST
+    tomogram: Triple
     batch: int = 1
     compatible: bool = False
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from picker_runtime.card import ModelCard
 from picker_runtime.detections import Detections
 from picker_runtime.engines.base import Engine
-from picker_training.calibration import candidates_of, hits, picks_of, radii_voxels, shared
+from picker_training.calibration import agreement, candidates_of, hits, picks_of, radii_voxels
 from picker_training.datasets.annotated import AnnotatedVolume
 
 LARGEST_LOSS = 0.01
@@ -20,8 +20,7 @@ LARGEST_LOSS = 0.01
 class Judgement:
     """What a graph picks in annotated volumes, by the rule `distance` at the card's thresholds, beside float32.
 
-    pick_f1: 2 x shared / (own + float32's); a pick is shared if it lies within half its class's diameter of a
-    float32 pick of its class. median_shift_voxels: of the shared ones; None without any.
+    pick_f1, median_shift_voxels: how much it has in common with float32, see `calibration.Agreement`.
     """
 
     precision: str
@@ -54,19 +53,16 @@ def judge_precision(
     """Compare what an engine, entered, picks with what the float32 graph picked in the scenes, and with the truth."""
     own = [card_picks(engine, card, scene) for scene in scenes]
     mine, theirs = (_Tally.of(picks, card, scenes) for picks in (own, float32))
-    shifts = [
-        shared(a, b, radii_voxels(card, scene.voxel_size)) for a, b, scene in zip(own, float32, scenes, strict=True)
-    ]
-    distances = np.concatenate(shifts) if shifts else np.zeros(0)
-    picks = sum(map(len, own)) + sum(map(len, float32))
+    radii = [radii_voxels(card, scene.voxel_size) for scene in scenes]
+    both = agreement(zip(own, float32, radii, strict=True))
     return Judgement(
         precision=precision,
         f1=mine.f1,
         class_f1=mine.class_f1,
         float32_f1=theirs.f1,
         float32_class_f1=theirs.class_f1,
-        pick_f1=2.0 * len(distances) / picks if picks else 1.0,
-        median_shift_voxels=float(np.median(distances)) if len(distances) else None,
+        pick_f1=both.pick_f1,
+        median_shift_voxels=both.median_shift_voxels,
     )
 
 

@@ -145,11 +145,12 @@ class Picker:
         stages = Stages()
         with _open(source, voxel_size, mode0) as tomogram:
             self._check_voxel_size(tomogram)
-            options |= {"mask": _path(mask), "tile": list(self._scanner.tiles(tomogram.shape)[0].cube.shape)}
             with nullcontext() if mask is None else Mask(mask, like=tomogram) as area:
                 scan = self._scanner.scan(tomogram, area, invert=invert, stages=stages, progress=progress)
             tomogram.check_unchanged()
-        return self._picked(_record(tomogram, source, scan[0]), scan[1], chosen, stages, tomogram.warnings, options)
+        options |= {"mask": _path(mask), "tile": list(scan.cube)}
+        record = _record(tomogram, source, scan.intensity)
+        return self._picked(record, scan.candidates, chosen, stages, tomogram.warnings, options)
 
     def expect(self, path: str | os.PathLike[str], *, mode0: ByteSign | None = None) -> None:
         """Tell which tomogram comes after the next one, so that engines that can read it meanwhile do.

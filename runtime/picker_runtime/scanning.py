@@ -34,6 +34,15 @@ class Stages:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scan:
+    """How bright a tomogram is and its candidates, rounded, best first; `cube`: edges of what the graph ran on, zyx."""
+
+    intensity: Intensity
+    candidates: Detections
+    cube: Triple
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scanner:
     """An engine with the facts of its model: all that turns a tomogram into candidates.
 
@@ -47,16 +56,24 @@ class Scanner:
     halo: int
 
     def scan(
-        self, tomogram: Tomogram, area: Mask | None, *, invert: bool, stages: Stages, progress: Progress
-    ) -> tuple[Intensity, Detections]:
-        """Return how bright a tomogram is and its candidates, rounded, best first; warn on the tomogram's own list.
+        self,
+        tomogram: Tomogram,
+        area: Mask | None = None,
+        *,
+        invert: bool = False,
+        stages: Stages | None = None,
+        progress: Progress = lambda done, total: None,
+    ) -> Scan:
+        """Return a tomogram's candidates; what is odd about it is added to its warnings.
 
-        area: where to look; None for everywhere.
+        area: where to look; None for everywhere. stages: told when each stage ends.
 
         Raises:
             InputError, EngineError, UsageError: as measuring, running and tiling do.
         """
-        tiles = self.tiles(tomogram.shape)
+        stages = stages or Stages()
+        tiles = tiles_of(self.card, tomogram.shape, tile=self.tile, halo=self.halo)
+        cube = tiles[0].cube.shape
         if area is not None:
             tiles = [tile for tile in tiles if area.touches(tile)]
         stages.end("open")
@@ -76,15 +93,7 @@ class Scanner:
         )
         tomogram.warnings += found.warnings
         stages.end("inference")
-        return intensity, found.candidates.rounded().by_score()
-
-    def tiles(self, shape: Triple) -> list[Tile]:
-        """Return the tiles of a tomogram of this shape.
-
-        Raises:
-            UsageError: E80 if the bounds leave no room for a core.
-        """
-        return tiles_of(self.card, shape, tile=self.tile, halo=self.halo)
+        return Scan(intensity=intensity, candidates=found.candidates.rounded().by_score(), cube=cube)
 
     def _check_polarity(self, source: NormalisedSource, tomogram: Tomogram, invert: bool) -> None:
         """Warn if particles look the other way round than in the tomograms that the model was trained on."""

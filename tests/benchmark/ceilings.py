@@ -1,6 +1,5 @@
 """What a device can do at best: rates of matrix products and copies, measured, and the time a network takes at them."""
 
-import copy
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,13 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from picker_runtime.doctor import gemm_gflops
-from picker_training.detectors.cost import Weighted, cost_of
+from picker_training.detectors.cost import cost_of
 
-EDGE = 64
-"""Of the cube whose traffic is counted."""
 MEGABYTES = 256
 REPEATS = 5
 GEMM_EDGE = 8192
@@ -70,22 +67,6 @@ def best(work: Callable[[], Any], *, wait: Callable[[], Any] = lambda: None, rep
     return min(seconds[1:])
 
 
-def traffic_of(network: nn.Module) -> float:
-    """Return the values a voxel of a cube that convolutions read and write, each read and written once."""
-    counted = copy.deepcopy(network).to("meta").eval()
-    values: list[int] = []
-
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        values.append(inputs[0].numel() + output.numel())
-
-    for module in counted.modules():
-        if isinstance(module, Weighted):
-            module.register_forward_hook(count)
-    with torch.no_grad():
-        counted(torch.zeros(1, 1, EDGE, EDGE, EDGE, device="meta"))
-    return sum(values) / EDGE**3
-
-
 def roofline_seconds(network: nn.Module, voxels: int, rates: dict[str, float], precision: str) -> float | None:
     """Return the time at the measured rates for so many voxels of cubes, halos counted; None if a rate is missing.
 
@@ -94,6 +75,7 @@ def roofline_seconds(network: nn.Module, voxels: int, rates: dict[str, float], p
     gemm, copying = rates.get(f"gemm_{precision}_gflops"), rates.get("copy_gb_per_s")
     if gemm is None or copying is None:
         return None
-    flop = 2 * cost_of(network).mac_per_voxel * voxels
-    nbytes = traffic_of(network) * voxels * (2 if precision == "fp16" else 4)
+    cost = cost_of(network)
+    flop = 2 * cost.mac_per_voxel * voxels
+    nbytes = cost.values_per_voxel * voxels * (2 if precision == "fp16" else 4)
     return max(flop / gemm, nbytes / copying) / 1e9

@@ -41,7 +41,7 @@ from picker_runtime.engines.gpu_pipeline import GpuPipeline  # noqa: E402
 from picker_runtime.engines.networks import open_network  # noqa: E402
 from picker_runtime.engines.rigs import OpenNetwork  # noqa: E402
 from picker_runtime.geometry import Triple  # noqa: E402
-from picker_runtime.scanning import Scanner, Stages  # noqa: E402
+from picker_runtime.scanning import Scanner  # noqa: E402
 from picker_runtime.tomogram import Tomogram  # noqa: E402
 
 SHAPES = ("200,512,512", "400,1024,1024", "800,1024,1024")
@@ -113,7 +113,7 @@ def scan(stand: Stand, engine: Engine, path: Path) -> tuple[Detections, dict[str
     with Tomogram.open(path) as tomogram:
         scanner = Scanner(engine=engine, card=stand.bundle.card, tile=stand.tile, halo=stand.bundle.card.halo)
         started = time.perf_counter()
-        _, found = scanner.scan(tomogram, None, invert=False, stages=Stages(), progress=lambda done, total: None)
+        found = scanner.scan(tomogram).candidates
         facts = {"seconds": time.perf_counter() - started, "candidates": len(found)}
         return found, facts | {"warnings": [*tomogram.warnings, *take_warnings(engine)]}
 

@@ -36,7 +36,7 @@ from picker_runtime.bundle import Bundle  # noqa: E402
 from picker_runtime.detections import Detections  # noqa: E402
 from picker_runtime.engines.choice import GPU_ENGINES, ON_CPU, installed, obstacle_to, precisions_of  # noqa: E402
 from picker_runtime.settings import parse_tile  # noqa: E402
-from picker_training.calibration import shared  # noqa: E402
+from picker_training.calibration import agreement  # noqa: E402
 
 COLUMNS = (
     "engine", "precision", "cube", "volume", "build", "start", "open", "statistics", "polarity", "inference", "nms",
@@ -107,14 +107,10 @@ def in_a_process_of_its_own(case: Case) -> dict[str, Any]:
     return result
 
 
-def agreement(picks: list[list[float]], others: list[list[float]], radii: list[float]) -> dict[str, Any]:
-    """Compare two lists of z, y, x, score, class: 2 x shared / both, and the median distance of the shared."""
-    distances = shared(_detections(picks), _detections(others), np.array(radii))
-    both = len(picks) + len(others)
-    return {
-        "pick F1": 2 * len(distances) / both if both else 1.0,
-        "shift": float(np.median(distances)) if len(distances) else None,
-    }
+def in_common(picks: list[list[float]], others: list[list[float]], radii: list[float]) -> dict[str, Any]:
+    """Compare two lists of z, y, x, score, class."""
+    both = agreement([(_detections(picks), _detections(others), np.array(radii))])
+    return {"pick F1": both.pick_f1, "shift": both.median_shift_voxels}
 
 
 def _detections(rows: list[list[float]]) -> Detections:
@@ -190,7 +186,7 @@ def main() -> None:
             result = {"case": asdict(case)} | in_a_process_of_its_own(case)
             first = next((r for r in measured if r["case"]["volume"] == case.volume and "picks" in r), result)
             if "picks" in result:
-                result["figures"] |= agreement(result["picks"], first["picks"], result["radii"])
+                result["figures"] |= in_common(result["picks"], first["picks"], result["radii"])
             measured.append(result)
             print(case.engine, case.precision, result.get("failed") or result["warm"], flush=True)
         rates = next((r["rates"] for r in measured if "rates" in r), {})

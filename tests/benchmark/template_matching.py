@@ -30,7 +30,7 @@ import torch
 from picker_runtime.geometry import Triple
 from picker_training.baselines.correlation import Mixtures
 from picker_training.baselines.peaks import Peaks
-from picker_training.baselines.selection import Known, candidates_of, choose_thresholds, pick_at
+from picker_training.baselines.selection import Known, candidates_of, pick_at, tune_thresholds
 from picker_training.baselines.template_matching import Matching, match_templates
 from picker_training.device import choose_device, has_bfloat16
 from picker_training.evaluation import distance
@@ -104,7 +104,7 @@ def match_scene(
 def score(scene: Scene, own: Known, calibration: Known, templates: Sequence[Template]) -> dict[str, Any]:
     """Return the figures of one scene at the thresholds that suit the calibration scene."""
     diameters = {template.name: template.diameter_angstrom for template in templates}
-    thresholds = choose_thresholds([calibration], np.array(list(diameters.values())), scene.voxel_size)
+    thresholds = tune_thresholds([calibration], np.array(list(diameters.values())), scene.voxel_size)
     picks = pick_at(own.candidates, thresholds, scene.voxel_size)
     names = [templates[c].name for c in picks.class_ids]
     truth = truth_of(scene)

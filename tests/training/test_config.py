@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from picker_runtime.card import NAME
 from picker_runtime.errors import UsageError
-from picker_training.augmentation import Augmentation
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig, dump_config, load_config
 from picker_training.detectors.options import PointOptions
 from picker_training.detectors.point import PointDetector
@@ -144,11 +143,3 @@ def test_every_key_is_written_out() -> None:
     for section in (ModelSection, DataSection, OptimiserSection):
         for entry in dataclasses.fields(section):
             assert f"\n{entry.name} = " in text
-
-
-def test_samples_vary_as_configured() -> None:
-    data = DataSection(crop=64, snr=(0.1, 0.2), warp_probability=0.5, tilt_degree=3.0, mix_probability=0.25)
-    augmentation = data.augmentation()
-    for entry in dataclasses.fields(augmentation):
-        assert getattr(augmentation, entry.name) == getattr(data, entry.name, True)
-    assert DataSection().augmentation() == Augmentation()

@@ -43,9 +43,14 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What varies from sample to sample; probabilities in 0..1, `snr` is log-uniform in its range.
+    """How samples are cut and what varies between them; probabilities in 0..1, `snr` is log-uniform in its range.
 
-    The rest is documented where it is configured, in `DataSection`.
+    halo: voxels along a crop's faces in which nothing is learnt; cubes then reach so far beyond a volume's faces.
+    turn_probability: of a turn by 90 degrees about z. int8_probability: of storage as bytes, of scenes.
+    balanced_probability: of a crop of a scene around a particle of a class drawn evenly.
+    warp_probability: of a scene's signal turned about z by up to spin_degree, tilted about y and x by up to tilt_degree
+    and scaled by up to `scale` either way.
+    erase_probability: of a box whose voxels are shuffled. mix_probability: of another sample added to it.
     """
 
     crop: int = 96

@@ -1,5 +1,6 @@
 """Calibration: detection in annotated volumes as the runtime does it, and the thresholds that judge best there."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from picker_runtime.detections import Detections
 from picker_runtime.engines.base import Engine
 from picker_runtime.geometry import Triple
 from picker_runtime.nms import pick
-from picker_runtime.scanning import Scanner, Stages
+from picker_runtime.scanning import Scanner
 from picker_runtime.tomogram import Tomogram
 from picker_training.datasets.annotated import AnnotatedVolume
 from picker_training.evaluation.distance import match
@@ -26,7 +27,7 @@ def candidates_of(
     """Return the rounded candidates of a scene, as the runtime finds them, where its particles are known."""
     scanner = Scanner(engine=engine, card=card, tile=tile, halo=card.halo if halo is None else halo)
     with Tomogram.from_array(scene.volume, scene.voxel_size) as tomogram:
-        _, candidates = scanner.scan(tomogram, None, invert=False, stages=Stages(), progress=lambda done, total: None)
+        candidates = scanner.scan(tomogram).candidates
     return candidates.select(scene.judges(candidates.positions))
 
 
@@ -93,6 +94,30 @@ def shared(picks: Detections, others: Detections, radii: NDArray[np.float64]) ->
     same = hit[picks.class_ids[hit] == others.class_ids[taken[hit]]]
     distances: NDArray[np.float64] = np.linalg.norm(picks.positions[same] - others.positions[taken[same]], axis=1)
     return distances
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How much two detections of the same tomograms have in common.
+
+    pick_f1: 2 x shared / all picks of both. median_shift_voxels: of the shared ones; None without any.
+    """
+
+    pick_f1: float
+    median_shift_voxels: float | None
+
+
+def agreement(pairs: Iterable[tuple[Detections, Detections, NDArray[np.float64]]]) -> Agreement:
+    """Compare picks with others, tomogram by tomogram; with each pair the radii that `shared` takes."""
+    picks, distances = 0, [np.zeros(0)]
+    for ours, others, radii in pairs:
+        picks += len(ours) + len(others)
+        distances.append(shared(ours, others, radii))
+    shifts = np.concatenate(distances)
+    return Agreement(
+        pick_f1=2.0 * len(shifts) / picks if picks else 1.0,
+        median_shift_voxels=float(np.median(shifts)) if len(shifts) else None,
+    )
 
 
 def choose_thresholds(judged: list[JudgedPicks], classes: int) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from picker_runtime.errors import UsageError
 from picker_training.augmentation import Augmentation
 from picker_training.detectors.options import PaperOptions, PointOptions, UNetOptions
 from picker_training.picks_section import PicksSection
+from picker_training.requiring import require
 from picker_training.simulator.presets import SHREC2020_CLASSES
 
 CROP_STEPS = {"point": 8, "unet": 8, "paper": 16}
@@ -40,57 +41,34 @@ class ModelSection:
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.classes):
-            _check(NAME.fullmatch(name), f"name {name!r}, expected lower-case letters, digits, _ . -")
+            require(NAME.fullmatch(name), f"name {name!r}, expected lower-case letters, digits, _ . -")
         distinct = len(set(self.classes)) == len(self.classes) > 0
-        _check(distinct, f"classes are {list(self.classes)}, expected at least one, no doubles")
-        _check(self.voxel_size_angstrom > 0, f"voxel_size_angstrom is {self.voxel_size_angstrom}, expected more than 0")
-        _check(self.detector in DETECTORS, f"detector is {self.detector!r}, expected one of {', '.join(DETECTORS)}")
+        require(distinct, f"classes are {list(self.classes)}, expected at least one, no doubles")
+        require(
+            self.voxel_size_angstrom > 0, f"voxel_size_angstrom is {self.voxel_size_angstrom}, expected more than 0"
+        )
+        require(self.detector in DETECTORS, f"detector is {self.detector!r}, expected one of {', '.join(DETECTORS)}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSection:
-    """Simulated scenes: how many, the unlabelled maps mixed in, and how samples are cut from them.
-
-    halo: voxels along a crop's faces in which nothing is learnt; cubes then reach so far beyond a volume's faces.
-    turn_probability: of a turn by 90 degrees about z. int8_probability: of storage as bytes, of scenes.
-    balanced_probability: of a crop of a scene around a particle of a class drawn evenly.
-    warp_probability: of a scene's signal turned about z by up to spin_degree, tilted about y and x by up to tilt_degree
-    and scaled by up to `scale` either way.
-    erase_probability: of a box whose voxels are shuffled. mix_probability: of another sample added to it.
-    """
+class DataSection(Augmentation):
+    """Simulated scenes: how many, the unlabelled maps mixed in, and how samples are cut from them."""
 
     scenes: int = 320
     strangers: tuple[str, ...] = ("2uv8", "4v4r", "7n4y", "8tux")
-    crop: int = 96
-    halo: int = 0
-    snr: tuple[float, ...] = (0.02, 0.4)
-    turn_probability: float = 0.15
-    int8_probability: float = 0.15
-    balanced_probability: float = 0.0
-    warp_probability: float = 0.0
-    spin_degree: float = 0.0
-    tilt_degree: float = 0.0
-    scale: float = 0.0
-    erase_probability: float = 0.0
-    mix_probability: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(self.scenes >= 1, f"scenes is {self.scenes}, expected 1 or more")
+        require(self.scenes >= 1, f"scenes is {self.scenes}, expected 1 or more")
         fits = 0 <= 2 * self.halo < self.crop and self.crop % CROP_STEP == 0
-        _check(fits, f"crop is {self.crop}, expected a multiple of {CROP_STEP} larger than two halos of {self.halo}")
+        require(fits, f"crop is {self.crop}, expected a multiple of {CROP_STEP} larger than two halos of {self.halo}")
         rising = len(self.snr) == 2 and 0 < self.snr[0] <= self.snr[1]
-        _check(rising, f"snr is {list(self.snr)}, expected its lowest and highest value, above 0")
+        require(rising, f"snr is {list(self.snr)}, expected its lowest and highest value, above 0")
         most = {key: 1.0 for key in vars(self) if key.endswith("_probability")} | MOST_WARPED
         for key, bound in most.items():
-            _check(0 <= getattr(self, key) <= bound, f"{key} is {getattr(self, key)}, expected 0 to {bound:g}")
+            require(0 <= getattr(self, key) <= bound, f"{key} is {getattr(self, key)}, expected 0 to {bound:g}")
         warped = any(getattr(self, key) > 0 for key in MOST_WARPED)
         if self.warp_probability > 0:
-            _check(warped, f"warp_probability is {self.warp_probability}, expected spin_degree, tilt_degree or scale")
-
-    def augmentation(self) -> Augmentation:
-        """Return how samples vary."""
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(Augmentation) if f.name in vars(self)}
-        return Augmentation(**own | {"snr": (self.snr[0], self.snr[1])})
+            require(warped, f"warp_probability is {self.warp_probability}, expected spin_degree, tilt_degree or scale")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +109,9 @@ class OptimiserSection:
     validate_every: int = 1000
 
     def __post_init__(self) -> None:
-        _check(self.kind in OPTIMISERS, f"kind is {self.kind!r}, expected one of {', '.join(OPTIMISERS)}")
+        require(self.kind in OPTIMISERS, f"kind is {self.kind!r}, expected one of {', '.join(OPTIMISERS)}")
         for key in ("steps", "batch", "checkpoint_every", "validate_every"):
-            _check(getattr(self, key) >= 1, f"{key} is {getattr(self, key)}, expected 1 or more")
+            require(getattr(self, key) >= 1, f"{key} is {getattr(self, key)}, expected 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +132,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         step = CROP_STEPS[self.model.detector]
         name, crop = self.model.detector, self.data.crop
-        _check(crop % step == 0, f"data.crop is {crop}, expected a multiple of {step} for the detector {name}")
+        require(crop % step == 0, f"data.crop is {crop}, expected a multiple of {step} for the detector {name}")
 
 
 def load_config(path: Path | None) -> TrainingConfig:
@@ -204,11 +182,6 @@ def _build(kind: Any, table: dict[str, Any], subject: str, where: str) -> Any:
         return kind(**values)
     except ValueError as error:
         raise UsageError(83, subject, f"{where}{error}", "correct the value") from error
-
-
-def _check(good: object, problem: str) -> None:
-    if not good:
-        raise ValueError(problem)
 
 
 def _value(hint: Any, value: Any, subject: str, where: str) -> Any:

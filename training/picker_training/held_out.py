@@ -12,7 +12,7 @@ from picker_runtime.card import ModelCard
 from picker_runtime.detections import Detections
 from picker_runtime.formats import find_writer
 from picker_runtime.formats.base import FormatContext
-from picker_runtime.scanning import Scanner, Stages
+from picker_runtime.scanning import Scanner
 from picker_runtime.tomogram import Tomogram
 from picker_training.calibration import candidates_of, choose_thresholds, judge, picks_of
 from picker_training.config import TrainingConfig
@@ -58,7 +58,7 @@ def _pick_one(
     volume = reconstruction(folder, config.annotated)
     scanner = Scanner(engine=engine, card=card, tile=None, halo=card.halo)
     with Tomogram.open(volume.path, voxel_size=card.voxel_size_angstrom) as tomogram:
-        _, candidates = scanner.scan(tomogram, None, invert=False, stages=Stages(), progress=lambda done, total: None)
+        candidates = scanner.scan(tomogram).candidates
     picks = _in_slab(picks_of(candidates, card, card.voxel_size_angstrom, thresholds), volume.z_offset)
     context = FormatContext(
         tomogram=folder.name, shape=volume.slab.shape, voxel_size=card.voxel_size_angstrom, class_names=card.class_names

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from picker_training.requiring import require
+
 AXES = ("xyz", "zyx")
 CENTRES = ("core", "python")
 
@@ -42,14 +44,14 @@ class PicksSection:
     validation: str = ""
 
     def __post_init__(self) -> None:
-        _check(self.scale > 0, f"scale is {self.scale}, expected more than 0")
-        _check(self.axes in AXES, f"axes is {self.axes!r}, expected one of {', '.join(AXES)}")
-        _check(
+        require(self.scale > 0, f"scale is {self.scale}, expected more than 0")
+        require(self.axes in AXES, f"axes is {self.axes!r}, expected one of {', '.join(AXES)}")
+        require(
             self.relion_centre in CENTRES,
             f"relion_centre is {self.relion_centre!r}, expected one of {', '.join(CENTRES)}",
         )
         good = len(self.border) == 3 and min(self.border) >= 0
-        _check(good, f"border is {list(self.border)}, expected three numbers from 0, z, y, x")
+        require(good, f"border is {list(self.border)}, expected three numbers from 0, z, y, x")
         parse_pairs(self.renamed, "renamed")
         self.diameters_angstrom()
 
@@ -67,7 +69,7 @@ def parse_pairs(texts: Iterable[str], key: str) -> dict[str, str]:
     pairs = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.rpartition("="))
-        _check(name and equals and value, f"{key} holds {text!r}, expected NAME=VALUE")
+        require(name and equals and value, f"{key} holds {text!r}, expected NAME=VALUE")
         pairs[name] = value
     return pairs
 
@@ -77,10 +79,5 @@ def _diameter(text: str) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    _check(0 < value < float("inf"), f"diameters holds {text!r}, expected angstrom, more than 0")
+    require(0 < value < float("inf"), f"diameters holds {text!r}, expected angstrom, more than 0")
     return value
-
-
-def _check(good: object, problem: str) -> None:
-    if not good:
-        raise ValueError(problem)

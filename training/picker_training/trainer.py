@@ -106,7 +106,7 @@ class Trainer:
     def _batches(self, signals: HeldSignals) -> Iterator[Batch]:
         settings = self.config.optimiser
         stream = batches(
-            self.pool, self.config.data.augmentation(), batch=settings.batch, first_step=self.step,
+            self.pool, self.config.data, batch=settings.batch, first_step=self.step,
             steps=settings.steps, workers=self.config.workers, rank=self.ranks.rank, ranks=self.ranks.count,
         )  # fmt: skip
         try:

@@ -19,7 +19,7 @@ from picker_runtime.engines.gpu_pipeline import GpuPipeline
 from picker_runtime.errors import EngineError
 from picker_runtime.file_voxels import FileVoxels
 from picker_runtime.mrc import write_mrc
-from picker_runtime.scanning import Scanner, Stages
+from picker_runtime.scanning import Scanner
 from picker_runtime.tomogram import Tomogram
 
 SHAPE = (64, 72, 80)
@@ -68,7 +68,7 @@ def test_the_same_is_found_as_on_the_cpu(dtype: str, golden_model: Path, tmp_pat
     for engine in engines:
         with engine, Tomogram.open(tmp_path / "a.mrc") as tomogram:
             scanner = Scanner(engine=engine, card=bundle.card, tile=(48, 48, 48), halo=bundle.card.halo)
-            found.append(scanner.scan(tomogram, None, invert=False, stages=Stages(), progress=lambda *_: None)[1])
+            found.append(scanner.scan(tomogram).candidates)
     assert len(found[0]) >= 30
     for name in ("positions", "diameters", "scores", "class_ids"):
         np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name))

@@ -7,9 +7,9 @@ from picker_training.baselines.selection import (
     THRESHOLD_HEIGHTS,
     Known,
     candidates_of,
-    choose_thresholds,
     objective,
     pick_at,
+    tune_thresholds,
 )
 
 DIAMETERS = np.array([60.0, 100.0])
@@ -72,7 +72,7 @@ def test_a_pick_of_the_wrong_class_is_found_but_not_right() -> None:
 
 
 def test_thresholds_part_right_from_wrong() -> None:
-    thresholds = choose_thresholds([known()], DIAMETERS, VOXEL_SIZE)
+    thresholds = tune_thresholds([known()], DIAMETERS, VOXEL_SIZE)
     assert score(5.1) < thresholds[0] <= score(6.2)
     assert score(12.1) < thresholds[1] <= score(14.6)
     assert objective(known(), thresholds, DIAMETERS, VOXEL_SIZE) == pytest.approx(2.0)

@@ -11,6 +11,7 @@ def test_a_convolution_costs_its_weights_at_every_output() -> None:
     found = cost_of(nn.Conv3d(1, 6, 3, stride=2, padding=1, bias=True))
     assert found.parameters == 6 * 27 + 6
     assert found.mac_per_voxel == 6 * 27 / 8
+    assert found.values_per_voxel == 1 + 6 / 8
 
 
 def test_a_transposed_one_costs_them_at_every_input() -> None:
@@ -37,7 +38,7 @@ class Twice(nn.Module):
 def test_what_runs_twice_costs_twice_and_what_does_not_run_nothing() -> None:
     network = Twice().train()
     found = cost_of(network, edge=8)
-    assert (found.parameters, found.mac_per_voxel) == (27, 54)
+    assert (found.parameters, found.mac_per_voxel, found.values_per_voxel) == (27, 54, 4)
     assert network.training
     assert next(network.parameters()).device.type == "cpu"
 

@@ -18,7 +18,7 @@ from picker_runtime.intensity import NormalisedSource, measure
 from picker_runtime.tomogram import MODEL_TOLERANCE, Tomogram
 from picker_training.baselines.blobs import BlobFilter, find_blobs
 from picker_training.baselines.correlation import Mixtures
-from picker_training.baselines.selection import Known, candidates_of, choose_thresholds, pick_at
+from picker_training.baselines.selection import Known, candidates_of, pick_at, tune_thresholds
 from picker_training.baselines.template_matching import Matching, Progress, match_templates
 from picker_training.datasets.shrec import TOMOGRAM, read_truth
 from picker_training.device import choose_device, has_bfloat16
@@ -95,7 +95,7 @@ class Baseline:
             positions=truth.positions[mine],
             class_ids=np.array([self.class_names.index(n) for n in truth.names if n in self.class_names], np.intp),
         )
-        thresholds = choose_thresholds([known], np.array(self.diameters_angstrom), voxel_size)
+        thresholds = tune_thresholds([known], np.array(self.diameters_angstrom), voxel_size)
         return dict(zip(self.class_names, thresholds.tolist(), strict=True))
 
 

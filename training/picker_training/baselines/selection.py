@@ -50,7 +50,7 @@ def pick_at(
     return pick(candidates, thresholds=thresholds, fraction=nms_fraction, voxel_size=voxel_size)
 
 
-def choose_thresholds(
+def tune_thresholds(
     known: Sequence[Known],
     diameters_angstrom: NDArray[np.float64],
     voxel_size: float,

@@ -17,7 +17,7 @@ from picker_runtime.detections import Detections
 from picker_runtime.intensity import NormalisedSource, measure
 from picker_runtime.tiling import Tile
 from picker_runtime.tomogram import Tomogram
-from picker_training.baselines.selection import Known, choose_thresholds, objective
+from picker_training.baselines.selection import Known, objective, tune_thresholds
 from picker_training.detectors.decode import normalise
 from picker_training.detectors.unet import UNetDetector
 from picker_training.model_card import tile_for
@@ -179,5 +179,5 @@ def choose_settings(
     if chosen is None:
         raise ValueError("no limits to choose from")
     limits, known = chosen
-    thresholds = choose_thresholds([known], diameters_angstrom, voxel_size, grid=SCORES)
+    thresholds = tune_thresholds([known], diameters_angstrom, voxel_size, grid=SCORES)
     return UNetSettings(limits=limits, thresholds=tuple(thresholds.tolist()))

@@ -13,9 +13,9 @@ import torch
 
 from picker_runtime.atomic import write_text
 from picker_runtime.detections import Detections
-from picker_runtime.scanning import Scanner, Stages
+from picker_runtime.scanning import Scanner
 from picker_runtime.tomogram import Tomogram
-from picker_training.baselines.selection import Known, choose_thresholds, pick_at
+from picker_training.baselines.selection import Known, pick_at, tune_thresholds
 from picker_training.baselines.unet_picking import ComponentLimits, choose_settings, components, label_file
 from picker_training.benchmarking.method import Method, Settings, Timing, Training, Work
 from picker_training.benchmarking.protocol import Difficulty
@@ -156,7 +156,7 @@ class LearnedMethod(Method):
             Tomogram.open(path) as tomogram,
         ):
             scanner = Scanner(engine=engine, card=card, tile=None, halo=card.halo)
-            _, found = scanner.scan(tomogram, None, invert=False, stages=Stages(), progress=lambda done, total: None)
+            found = scanner.scan(tomogram).candidates
         return found
 
     def tune(self, found: Any, truth: AnnotatedVolume) -> Settings:
@@ -165,7 +165,7 @@ class LearnedMethod(Method):
             candidates=found, positions=truth.positions, class_ids=truth.class_ids.astype(np.intp),
             nms_fraction=self.network.nms_fraction,
         )  # fmt: skip
-        thresholds = choose_thresholds([known], self.work.diameters_angstrom, truth.voxel_size, grid=SCORES)
+        thresholds = tune_thresholds([known], self.work.diameters_angstrom, truth.voxel_size, grid=SCORES)
         return {"thresholds": thresholds.tolist()}
 
     def picks(self, found: Any, settings: Settings, voxel_size: float) -> Detections:

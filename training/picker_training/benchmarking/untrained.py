@@ -17,7 +17,7 @@ from picker_training.baselines.blobs import BlobFilter, find_blobs
 from picker_training.baselines.correlation import Mixtures
 from picker_training.baselines.peaks import Peaks
 from picker_training.baselines.picking import read_volume
-from picker_training.baselines.selection import Known, candidates_of, choose_thresholds, pick_at
+from picker_training.baselines.selection import Known, candidates_of, pick_at, tune_thresholds
 from picker_training.baselines.template_matching import Matching, match_templates
 from picker_training.benchmarking.method import Method, Settings, Timing, Work
 from picker_training.benchmarking.protocol import Difficulty
@@ -39,7 +39,7 @@ class PeakMethod(Method):
     def tune(self, found: Any, truth: AnnotatedVolume) -> Settings:
         """Choose the threshold of each class."""
         known = Known(candidates=found, positions=truth.positions, class_ids=truth.class_ids.astype(np.intp))
-        return {"thresholds": choose_thresholds([known], self.work.diameters_angstrom, truth.voxel_size).tolist()}
+        return {"thresholds": tune_thresholds([known], self.work.diameters_angstrom, truth.voxel_size).tolist()}
 
     def picks(self, found: Any, settings: Settings, voxel_size: float) -> Detections:
         """Return the peaks at or above their class's threshold that no better one overlaps."""

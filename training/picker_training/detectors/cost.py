@@ -1,4 +1,4 @@
-"""Cost of a network: its parameters, and the multiplications that each voxel of a cube takes."""
+"""Cost of a network: its parameters, and the multiplications and the traffic that each voxel of a cube takes."""
 
 import copy
 import math
@@ -16,10 +16,14 @@ Weighted = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d | nn.Linear
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Parameters that detection uses, and multiply-accumulate operations of convolutions per voxel of a cube."""
+    """Parameters that detection uses, and what its convolutions take per voxel of a cube.
+
+    mac_per_voxel: multiply-accumulate operations. values_per_voxel: read and written, each by each of them once.
+    """
 
     parameters: int
     mac_per_voxel: float
+    values_per_voxel: float
 
 
 def cost_of(network: nn.Module, *, edge: int = EDGE) -> Cost:
@@ -28,10 +32,14 @@ def cost_of(network: nn.Module, *, edge: int = EDGE) -> Cost:
     Nothing is computed: the shapes alone are followed, on PyTorch's device `meta`.
     """
     counted = copy.deepcopy(network).to("meta").eval()
-    used: dict[nn.Module, int] = {}
+    used: dict[nn.Module, None] = {}
+    macs, values = [], []
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-        used[module] = used.get(module, 0) + (_mac(module, inputs[0], output) if isinstance(module, Weighted) else 0)
+        used[module] = None
+        if isinstance(module, Weighted):
+            macs.append(_mac(module, inputs[0], output))
+            values.append(inputs[0].numel() + output.numel())
 
     for module in counted.modules():
         if not list(module.children()):
@@ -40,7 +48,8 @@ def cost_of(network: nn.Module, *, edge: int = EDGE) -> Cost:
         counted(torch.zeros(1, 1, edge, edge, edge, device="meta"))
     return Cost(
         parameters=sum(p.numel() for module in used for p in module.parameters()),
-        mac_per_voxel=sum(used.values()) / edge**3,
+        mac_per_voxel=sum(macs) / edge**3,
+        values_per_voxel=sum(values) / edge**3,
     )
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from picker_training.requiring import require
+
 
 @dataclass(frozen=True, kw_only=True)
 class PointOptions:
@@ -31,20 +33,19 @@ class PointOptions:
 
     def __post_init__(self) -> None:
         for key, numbers, least in (("widths", self.widths, 1), ("blocks", self.blocks, 0)):
-            if len(numbers) != 3 or min(numbers) < least:
-                raise ValueError(f"{key} are {list(numbers)}, expected three numbers from {least}, for strides 2, 4, 8")
+            three = len(numbers) == 3 and min(numbers) >= least
+            require(three, f"{key} are {list(numbers)}, expected three numbers from {least}, for strides 2, 4, 8")
         for key, known in POINT_CHOICES.items():
-            if getattr(self, key) not in known:
-                raise ValueError(f"{key} is {getattr(self, key)!r}, expected one of {', '.join(known)}")
+            value = getattr(self, key)
+            require(value in known, f"{key} is {value!r}, expected one of {', '.join(known)}")
         for key in ("class_weight", "deep_supervision", "sphere_weight"):
-            if not getattr(self, key) >= 0:
-                raise ValueError(f"{key} is {getattr(self, key)}, expected 0 or more")
-        if self.class_window < 1 or self.class_window % 2 == 0:
-            raise ValueError(f"class_window is {self.class_window}, expected an odd number of cells")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing is {self.label_smoothing}, expected 0 to less than 1")
-        if self.assignment == "aligned" and self.objectness_loss != "varifocal":
-            raise ValueError(f"objectness_loss is {self.objectness_loss!r}, expected 'varifocal' with 'aligned'")
+            require(getattr(self, key) >= 0, f"{key} is {getattr(self, key)}, expected 0 or more")
+        odd = self.class_window >= 1 and self.class_window % 2
+        require(odd, f"class_window is {self.class_window}, expected an odd number of cells")
+        smoothing = self.label_smoothing
+        require(0 <= smoothing < 1, f"label_smoothing is {smoothing}, expected 0 to less than 1")
+        together = self.assignment != "aligned" or self.objectness_loss == "varifocal"
+        require(together, f"objectness_loss is {self.objectness_loss!r}, expected 'varifocal' with 'aligned'")
 
 
 POINT_CHOICES = {
@@ -80,10 +81,10 @@ class UNetOptions:
     radii_voxels: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 2 <= len(self.widths) <= 4 or min(self.widths) < 1:
-            raise ValueError(f"widths are {list(self.widths)}, expected two to four numbers from 1")
-        if min(self.radii_voxels, default=1.0) <= 0:
-            raise ValueError(f"radii_voxels are {list(self.radii_voxels)}, expected numbers above 0")
+        few = 2 <= len(self.widths) <= 4 and min(self.widths) >= 1
+        require(few, f"widths are {list(self.widths)}, expected two to four numbers from 1")
+        radii = self.radii_voxels
+        require(min(radii, default=1.0) > 0, f"radii_voxels are {list(radii)}, expected numbers above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +115,13 @@ class PaperOptions:
     smooth_box_loss: bool = False
 
     def __post_init__(self) -> None:
-        if self.width < 2 or self.width % 2:
-            raise ValueError(f"width is {self.width}, expected an even number from 2")
-        if len(self.blocks) != 5 or min(self.blocks) < 0:
-            raise ValueError(f"blocks are {list(self.blocks)}, expected five numbers from 0, for strides 1 to 16")
-        if not self.anchors or min(self.anchors) <= 0:
-            raise ValueError(f"anchors are {list(self.anchors)}, expected at least one number above 0")
-        if not 0 <= self.confidence < 1:
-            raise ValueError(f"confidence is {self.confidence}, expected 0 or more, below 1")
+        even = self.width >= 2 and self.width % 2 == 0
+        require(even, f"width is {self.width}, expected an even number from 2")
+        five = len(self.blocks) == 5 and min(self.blocks) >= 0
+        require(five, f"blocks are {list(self.blocks)}, expected five numbers from 0, for strides 1 to 16")
+        edges = self.anchors
+        require(edges and min(edges) > 0, f"anchors are {list(edges)}, expected at least one number above 0")
+        require(0 <= self.confidence < 1, f"confidence is {self.confidence}, expected 0 or more, below 1")
 
 
 MENDED = PaperOptions(
