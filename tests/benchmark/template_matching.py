@@ -124,12 +124,12 @@ def score(scene: Scene, own: Known, calibration: Known, templates: Sequence[Temp
     }
 
 
-def matching_snr(snrs: Sequence[float], f1: Sequence[float]) -> float | None:
+def matching_snr(snrs: Sequence[float], f1: Sequence[float], published: float = PUBLISHED_F1) -> float | None:
     """Return the SNR at which the F1 is the published one, linear in log SNR; None beyond the levels."""
     levels = sorted(zip(np.log(snrs), f1, strict=True))
     for (low, below), (high, above) in pairwise(levels):
-        if below < PUBLISHED_F1 <= above:
-            return float(np.exp(low + (high - low) * (PUBLISHED_F1 - below) / (above - below)))
+        if below < published <= above:
+            return float(np.exp(low + (high - low) * (published - below) / (above - below)))
     return None
 
 
