@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from picker_export.batch_norm import reestimate_batch_norm
 from picker_export.half_weights import half_weights, round_to_half
-from picker_export.halo import measure_halo, with_calibration
+from picker_export.halo import measure_halo
 from picker_export.judging import Judgement
 from picker_export.onnx_export import export_graph
 from picker_export.parity import Parity, report_parity
@@ -25,7 +25,7 @@ from picker_runtime.card import ModelCard
 from picker_runtime.engines.openvino import OpenVinoEngine
 from picker_runtime.errors import UsageError
 from picker_training.augmentation import Augmentation
-from picker_training.calibration import candidates_of, choose_thresholds, judge
+from picker_training.calibration import calibrated, candidates_of
 from picker_training.choice import Choice
 from picker_training.config import TrainingConfig, load_config
 from picker_training.datasets.annotated import AnnotatedVolume
@@ -112,15 +112,15 @@ def export_run(
 
 
 def _calibrated(folder: Path, card: ModelCard, scenes: list[AnnotatedVolume], say: Say) -> ModelCard:
-    """Return the card with thresholds and halo measured through the folder's graph; write the graph's self-test."""
+    """Return the card with what is measured through the folder's graph; write the graph's self-test."""
     with OpenVinoEngine(folder / GRAPH) as engine:
-        judged = [judge(candidates_of(engine, card, scene), card, scene) for scene in scenes]
-        thresholds = choose_thresholds(judged, len(card.classes))
-        halo, curve = measure_halo(engine, card, scenes[:2], thresholds)
+        card = calibrated(card, [candidates_of(engine, card, scene) for scene in scenes], scenes)
+        halo, curve = measure_halo(engine, card, scenes[:2])
         write_selftest(folder, engine, scenes[0], max(SELFTEST_EDGE, LEAST_CELLS * card.output_stride))
-    say(f"thresholds {dict(zip(card.class_names, thresholds.tolist(), strict=True))}")
+    say(f"picks nearer than {card.nms_fraction:g} of their mean diameter are one")
+    say(f"thresholds { ({particle.name: particle.threshold for particle in card.classes}) }")
     say(f"halo {halo}, agreement with whole-volume inference {curve}")
-    return with_calibration(card, thresholds, halo, curve)
+    return replace(card, halo=halo, halo_curve=curve)
 
 
 def put_metrics(folder: Path, files: list[Path]) -> None:

@@ -1,9 +1,6 @@
 """The halo: how far a network has to see beyond a core, measured."""
 
-from dataclasses import replace
-
 import numpy as np
-from numpy.typing import NDArray
 
 from picker_runtime.card import ModelCard
 from picker_runtime.detections import Detections
@@ -18,9 +15,7 @@ SAME_DISTANCE_VOXELS = 0.5
 WANTED_AGREEMENT = 0.995
 
 
-def measure_halo(
-    engine: Engine, card: ModelCard, scenes: list[AnnotatedVolume], thresholds: NDArray[np.float64]
-) -> tuple[int, dict[str, float]]:
+def measure_halo(engine: Engine, card: ModelCard, scenes: list[AnnotatedVolume]) -> tuple[int, dict[str, float]]:
     """Return the smallest halo whose picks agree well enough with whole-volume inference, and the whole curve.
 
     Agreement: the share of picks that have a partner within half a voxel and of the same class, over both lists.
@@ -29,11 +24,11 @@ def measure_halo(
     for scene in scenes:
         whole_tile = _aligned([n + 2 * WHOLE_HALO for n in scene.volume.shape], card.alignment)
         whole = candidates_of(engine, card, scene, halo=WHOLE_HALO, tile=whole_tile)
-        reference = picks_of(whole, card, scene.voxel_size, thresholds)
+        reference = picks_of(whole, card, scene.voxel_size)
         for halo in HALOS:
             tile = _with_seams(scene.volume.shape, _with_halo(card, halo), halo, card.alignment)
             tiled = candidates_of(engine, card, scene, halo=halo, tile=tile)
-            found = picks_of(tiled, card, scene.voxel_size, thresholds)
+            found = picks_of(tiled, card, scene.voxel_size)
             curve[halo].append(agreement(found, reference))
     mean = {halo: float(np.mean(values)) for halo, values in curve.items()}
     good = [halo for halo in HALOS if mean[halo] >= WANTED_AGREEMENT]
@@ -52,15 +47,6 @@ def agreement(a: Detections, b: Detections) -> float:
             same += int((distances.min(axis=1) <= SAME_DISTANCE_VOXELS).sum())
             same += int((distances.min(axis=0) <= SAME_DISTANCE_VOXELS).sum())
     return same / (len(a) + len(b))
-
-
-def with_calibration(card: ModelCard, thresholds: NDArray[np.float64], halo: int, curve: dict[str, float]) -> ModelCard:
-    """Return the card with measured thresholds and halo."""
-    classes = tuple(
-        replace(particle, threshold=float(threshold))
-        for particle, threshold in zip(card.classes, thresholds, strict=True)
-    )
-    return replace(card, classes=classes, halo=halo, halo_curve=curve)
 
 
 def _with_halo(card: ModelCard, halo: int) -> Triple:

@@ -68,8 +68,7 @@ def judge_precision(
 
 def card_picks(engine: Engine, card: ModelCard, scene: AnnotatedVolume) -> Detections:
     """Return the picks of a scene at the card's thresholds."""
-    thresholds = np.array([particle.threshold for particle in card.classes])
-    return picks_of(candidates_of(engine, card, scene), card, scene.voxel_size, thresholds)
+    return picks_of(candidates_of(engine, card, scene), card, scene.voxel_size)
 
 
 @dataclass(frozen=True, kw_only=True)

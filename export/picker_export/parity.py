@@ -73,7 +73,6 @@ def scene_from_file(path: Path | None) -> AnnotatedVolume:
 
 def compare(reference: Engine, engine: Engine, card: ModelCard, scenes: list[AnnotatedVolume]) -> Parity:
     """Run both engines over the scenes and compare what they find."""
-    thresholds = np.array([c.threshold for c in card.classes])
     scores, positions, agreements = [0.0], [0.0], []
     missing = total = 0
     for scene in scenes:
@@ -85,7 +84,7 @@ def compare(reference: Engine, engine: Engine, card: ModelCard, scenes: list[Ann
         if paired.any():
             scores.append(float(np.abs(a.scores[paired] - b.scores[near[paired]]).max()))
             positions.append(float(distance[paired].max()))
-        agreements.append(agreement(*(picks_of(x, card, scene.voxel_size, thresholds) for x in (a, b))))
+        agreements.append(agreement(*(picks_of(x, card, scene.voxel_size) for x in (a, b))))
     return Parity(
         engine=engine.name,
         reference=reference.name,

@@ -10,7 +10,7 @@ from torch import nn
 
 from picker_export import halo
 from picker_export.batch_norm import reestimate_batch_norm
-from picker_export.halo import HALOS, agreement, measure_halo, with_calibration
+from picker_export.halo import HALOS, agreement, measure_halo
 from picker_runtime.bundle import Bundle
 from picker_runtime.detections import Detections
 from picker_runtime.engines import open_engine
@@ -47,7 +47,7 @@ def test_the_halo_is_the_smallest_that_covers_the_field_of_view(tmp_path: Path) 
     )
     with open_engine("onnxruntime", model / "model.onnx", threads=1) as engine:
         assert len(candidates_of(engine, card, scene, halo=8)) >= len(positions)
-        chosen, curve = measure_halo(engine, card, [scene], np.array([0.2, 0.2]))
+        chosen, curve = measure_halo(engine, card, [scene])
     assert chosen == 8
     assert list(curve) == [str(halo) for halo in HALOS]
     assert curve["0"] < 0.995 <= curve["8"] == curve["16"] == curve["24"] == 1.0
@@ -60,17 +60,9 @@ def test_a_halo_that_never_suffices_is_the_largest(golden_model: Path, monkeypat
         volume=np.zeros((16, 16, 16), np.float32), voxel_size=10.0, positions=np.zeros((0, 3)),
         class_ids=np.zeros(0, np.int32),
     )  # fmt: skip
-    chosen, curve = measure_halo(None, Bundle.open(golden_model).card, [scene], np.array([0.2, 0.2]))  # type: ignore[arg-type]
+    chosen, curve = measure_halo(None, Bundle.open(golden_model).card, [scene])  # type: ignore[arg-type]
     assert chosen == max(HALOS)
     assert set(curve.values()) == {0.0}
-
-
-def test_the_card_gets_what_was_measured(golden_model: Path) -> None:
-    card = replace(Bundle.open(golden_model).card, alignment=4)
-    calibrated = with_calibration(card, np.array([0.31, 0.62]), 16, {"16": 0.999})
-    assert [particle.threshold for particle in calibrated.classes] == [0.31, 0.62]
-    assert (calibrated.halo, calibrated.halo_curve) == (16, {"16": 0.999})
-    assert all(edge > 2 * 16 for edge in calibrated.tile)
 
 
 def test_batch_norm_gets_the_plain_average_over_the_batches() -> None:

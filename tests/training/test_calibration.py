@@ -2,10 +2,11 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pytest
 from golden.rows import detections
 
 from picker_runtime.bundle import Bundle
-from picker_training.calibration import THRESHOLD_GRID, JudgedPicks, choose_thresholds, judge
+from picker_training.calibration import THRESHOLD_GRID, JudgedPicks, calibrated, choose_thresholds, judge
 from picker_training.datasets.annotated import AnnotatedVolume
 
 
@@ -36,7 +37,7 @@ def test_thresholds_cut_off_what_is_wrong() -> None:
     sure = [(0.7 + 0.02 * i, 0, True, True) for i in range(8)]
     false = [(0.30 + 0.02 * i, 0, False, False) for i in range(8)]
     timid = [(0.10 + 0.05 * i, 1, True, True) for i in range(8)]
-    thresholds = choose_thresholds([judged(sure + false + timid, [8, 8])], 2)
+    thresholds, _ = choose_thresholds([judged(sure + false + timid, [8, 8])], 2)
     assert 0.44 < thresholds[0] <= 0.7
     assert thresholds[1] <= 0.1
 
@@ -45,7 +46,7 @@ def test_picks_in_the_right_place_but_of_the_wrong_class_are_weighed() -> None:
     """Keeping the second half would raise the localisation F1 from 0.67 to 0.70, but lower the class F1 by a third."""
     right = [(0.7, 0, True, True)] * 10
     confused = [(0.3, 0, number < 4, False) for number in range(10)]
-    assert choose_thresholds([judged(right + confused, [10, 10])], 2)[0] > 0.3
+    assert choose_thresholds([judged(right + confused, [10, 10])], 2)[0][0] > 0.3
 
 
 def test_thresholds_are_the_best_there_are() -> None:
@@ -57,7 +58,9 @@ def test_thresholds_are_the_best_there_are() -> None:
         )
     ]
     scene = judged(rows, [25, 15])
-    found = objective(scene, choose_thresholds([scene], 2))
+    thresholds, value = choose_thresholds([scene], 2)
+    found = objective(scene, thresholds)
+    assert value == pytest.approx(found)
     best = max(objective(scene, np.array(pair)) for pair in product(THRESHOLD_GRID[::2], repeat=2))
     assert found >= best - 1e-9
 
@@ -65,9 +68,9 @@ def test_thresholds_are_the_best_there_are() -> None:
 def test_every_scene_counts() -> None:
     one = judged([(0.5, 0, True, True), (0.4, 0, False, False)] * 5, [5])
     other = judged([(0.3, 0, True, True), (0.2, 0, False, False)] * 5, [5])
-    assert 0.4 < choose_thresholds([one], 1)[0] <= 0.5
-    assert 0.2 < choose_thresholds([other], 1)[0] <= 0.3
-    assert 0.2 < choose_thresholds([one, other, other], 1)[0] <= 0.3
+    assert 0.4 < choose_thresholds([one], 1)[0][0] <= 0.5
+    assert 0.2 < choose_thresholds([other], 1)[0][0] <= 0.3
+    assert 0.2 < choose_thresholds([one, other, other], 1)[0][0] <= 0.3
 
 
 def test_a_scene_without_picks_keeps_a_threshold_of_the_grid() -> None:
@@ -75,7 +78,7 @@ def test_a_scene_without_picks_keeps_a_threshold_of_the_grid() -> None:
         scores=np.zeros(0), class_ids=np.zeros(0, np.int32), hit=np.zeros(0, bool), right=np.zeros(0, bool),
         truths=np.array([3, 0]),
     )  # fmt: skip
-    assert set(choose_thresholds([empty], 2)) <= set(THRESHOLD_GRID)
+    assert set(choose_thresholds([empty], 2)[0]) <= set(THRESHOLD_GRID)
 
 
 def test_picks_are_judged_by_place_then_class(golden_model: Path) -> None:
@@ -90,6 +93,37 @@ def test_picks_are_judged_by_place_then_class(golden_model: Path) -> None:
     assert result.hit.tolist() == [True, True, False]
     assert result.right.tolist() == [True, False, False]
     assert result.truths.tolist() == [1, 2]
+
+
+def scene_with(*positions: tuple[float, float, float]) -> AnnotatedVolume:
+    """Return an empty scene with particles of class 0, whose diameter is 5 voxels."""
+    return AnnotatedVolume(
+        volume=np.zeros((1, 1, 1), np.float32), voxel_size=10.0, positions=np.array(positions),
+        class_ids=np.zeros(len(positions), np.int32),
+    )  # fmt: skip
+
+
+def test_the_fraction_is_the_least_that_leaves_no_doubles(golden_model: Path) -> None:
+    scene = scene_with((10, 10, 10), (10, 10, 90))
+    found = detections([(10, 10, 10, 0.9, 0), (10, 10, 13.05, 0.8, 0), (10, 10, 90, 0.5, 0)])  # a double at 0.61
+    card = calibrated(Bundle.open(golden_model).card, [found], [scene])
+    assert card.nms_fraction == 0.65
+    assert card.classes[0].threshold <= 0.5
+
+
+def test_particles_that_lie_side_by_side_stay_two(golden_model: Path) -> None:
+    scene = scene_with((10, 10, 10), (10, 10, 12.8))  # at 0.56 of their diameter
+    found = detections([(10, 10, 10, 0.9, 0), (10, 10, 12.8, 0.8, 0)])
+    assert calibrated(Bundle.open(golden_model).card, [found], [scene]).nms_fraction == 0.5
+
+
+def test_every_scene_has_a_say_in_the_fraction(golden_model: Path) -> None:
+    doubles = detections([(10, 10, 10, 0.9, 0), (10, 10, 13.35, 0.8, 0), (10, 10, 90, 0.5, 0)])  # at 0.67
+    pair = detections([(10, 10, 10, 0.9, 0), (10, 10, 12.8, 0.8, 0)])
+    scenes = [scene_with((10, 10, 10), (10, 10, 90))] * 2 + [scene_with((10, 10, 10), (10, 10, 12.8))]
+    card = Bundle.open(golden_model).card
+    assert calibrated(card, [doubles, doubles, pair], scenes).nms_fraction == 0.7
+    assert calibrated(card, [doubles, pair, pair], [scenes[0], scenes[2], scenes[2]]).nms_fraction == 0.5
 
 
 def test_a_scene_without_particles_has_only_false_picks(golden_model: Path) -> None:

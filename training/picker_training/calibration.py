@@ -1,7 +1,8 @@
-"""Calibration: detection in annotated volumes as the runtime does it, and the thresholds that judge best there."""
+"""Calibration: detection in annotated volumes as the runtime does it, and the choice of picks that is best there."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from picker_training.evaluation.distance import match
 THRESHOLD_GRID: NDArray[np.float64] = np.round(np.arange(0.06, 0.90, 0.01), 2)
 SWEEPS = 4
 
+NMS_FRACTIONS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
+"""Among which a card's is chosen: compact particles touch at 1, rods side by side at little more than a half."""
+
 
 def candidates_of(
     engine: Engine, card: ModelCard, scene: AnnotatedVolume, *, halo: int | None = None, tile: Triple | None = None
@@ -31,8 +35,12 @@ def candidates_of(
     return candidates.select(scene.judges(candidates.positions))
 
 
-def picks_of(candidates: Detections, card: ModelCard, voxel_size: float, thresholds: NDArray[np.float64]) -> Detections:
-    """Return the picks at these thresholds, `(classes,) float64`."""
+def picks_of(
+    candidates: Detections, card: ModelCard, voxel_size: float, thresholds: NDArray[np.float64] | None = None
+) -> Detections:
+    """Return the picks at these thresholds, `(classes,) float64`; None for the card's."""
+    if thresholds is None:
+        thresholds = np.array([particle.threshold for particle in card.classes])
     return pick(candidates, thresholds=thresholds, fraction=card.nms_fraction, voxel_size=voxel_size)
 
 
@@ -120,18 +128,36 @@ def agreement(pairs: Iterable[tuple[Detections, Detections, NDArray[np.float64]]
     )
 
 
-def choose_thresholds(judged: list[JudgedPicks], classes: int) -> NDArray[np.float64]:
-    """Return the thresholds `(classes,)` with the best mean of localisation F1 and mean class F1 over the scenes.
+def calibrated(card: ModelCard, found: Sequence[Detections], scenes: Sequence[AnnotatedVolume]) -> ModelCard:
+    """Return the card with the NMS fraction and the thresholds that judge best in scenes with these candidates.
+
+    The least of fractions that are equally good.
+    """
+    best, most = card, -math.inf
+    for fraction in NMS_FRACTIONS:
+        tried = replace(card, nms_fraction=fraction)
+        judged = [judge(candidates, tried, scene) for candidates, scene in zip(found, scenes, strict=True)]
+        thresholds, value = choose_thresholds(judged, len(card.classes))
+        if value > most:
+            classes = (replace(c, threshold=float(t)) for c, t in zip(card.classes, thresholds, strict=True))
+            best, most = replace(tried, classes=tuple(classes)), value
+    return best
+
+
+def choose_thresholds(judged: Sequence[JudgedPicks], classes: int) -> tuple[NDArray[np.float64], float]:
+    """Return thresholds `(classes,)` with the best sum of localisation F1 and mean class F1 over the scenes, and it.
 
     One class at a time over a grid, a few sweeps through all of them.
     """
     counts = [_counts(scene, classes) for scene in judged]  # each (3, classes, grid): picks, hits, right
     chosen = np.full(classes, int(np.searchsorted(THRESHOLD_GRID, 0.25)))
+    value = 0.0
     for _ in range(SWEEPS):
         for c in range(classes):
-            chosen[c] = int(np.argmax(_objective(judged, counts, chosen, c)))
-    thresholds: NDArray[np.float64] = THRESHOLD_GRID[chosen]
-    return thresholds
+            values = _objective(judged, counts, chosen, c)
+            chosen[c] = int(np.argmax(values))
+            value = float(values[chosen[c]])
+    return THRESHOLD_GRID[chosen], value
 
 
 def _counts(scene: JudgedPicks, classes: int) -> NDArray[np.float64]:
@@ -145,7 +171,7 @@ def _counts(scene: JudgedPicks, classes: int) -> NDArray[np.float64]:
 
 
 def _objective(
-    judged: list[JudgedPicks], counts: list[NDArray[np.float64]], chosen: NDArray[np.intp], c: int
+    judged: Sequence[JudgedPicks], counts: list[NDArray[np.float64]], chosen: NDArray[np.intp], c: int
 ) -> NDArray[np.float64]:
     """Return the objective for every threshold of class c while the others stay as chosen."""
     total = np.zeros(len(THRESHOLD_GRID))
@@ -157,5 +183,6 @@ def _objective(
         hits = now[1].sum() + count[1, c]
         localisation = 2.0 * hits / np.maximum(picks + scene.truths.sum(), 1.0)
         own = 2.0 * count[2, c] / np.maximum(count[0, c] + scene.truths[c], 1.0)
-        total += localisation + own / len(chosen)
+        others = np.sum(2.0 * now[2] / np.maximum(now[0] + scene.truths, 1.0))
+        total += localisation + (own + others) / len(chosen)
     return total

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from picker_runtime.card import ModelCard
 from picker_runtime.detections import Detections
@@ -14,7 +13,7 @@ from picker_runtime.formats import find_writer
 from picker_runtime.formats.base import FormatContext
 from picker_runtime.scanning import Scanner
 from picker_runtime.tomogram import Tomogram
-from picker_training.calibration import candidates_of, choose_thresholds, judge, picks_of
+from picker_training.calibration import calibrated, candidates_of, picks_of
 from picker_training.config import TrainingConfig
 from picker_training.datasets.shrec_tomograms import reconstruction
 from picker_training.model_card import decoded, draft_card
@@ -40,26 +39,19 @@ def pick_held_out(run: Path, config: TrainingConfig, device: torch.device) -> It
     card = draft_card(config, read_diameters(run))
     (run / HELD_OUT).mkdir(exist_ok=True)
     with TorchEngine(decoded(network, card).to(device)) as engine:
-        judged = [judge(candidates_of(engine, card, v), card, v) for v in calibration_volumes(config, None)]
-        thresholds = choose_thresholds(judged, len(card.classes))
+        volumes = calibration_volumes(config, None)
+        card = calibrated(card, [candidates_of(engine, card, volume) for volume in volumes], volumes)
         for name in config.annotated.held_out:
             folder = Path(config.annotated.shrec) / name
-            yield folder, _pick_one(engine, card, thresholds, folder, config, run / HELD_OUT)
+            yield folder, _pick_one(engine, card, folder, config, run / HELD_OUT)
 
 
-def _pick_one(
-    engine: TorchEngine,
-    card: ModelCard,
-    thresholds: NDArray[np.float64],
-    folder: Path,
-    config: TrainingConfig,
-    output: Path,
-) -> Path:
+def _pick_one(engine: TorchEngine, card: ModelCard, folder: Path, config: TrainingConfig, output: Path) -> Path:
     volume = reconstruction(folder, config.annotated)
     scanner = Scanner(engine=engine, card=card, tile=None, halo=card.halo)
     with Tomogram.open(volume.path, voxel_size=card.voxel_size_angstrom) as tomogram:
         candidates = scanner.scan(tomogram).candidates
-    picks = _in_slab(picks_of(candidates, card, card.voxel_size_angstrom, thresholds), volume.z_offset)
+    picks = _in_slab(picks_of(candidates, card, card.voxel_size_angstrom), volume.z_offset)
     context = FormatContext(
         tomogram=folder.name, shape=volume.slab.shape, voxel_size=card.voxel_size_angstrom, class_names=card.class_names
     )

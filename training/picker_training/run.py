@@ -15,7 +15,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from picker_runtime.atomic import write_text
@@ -173,8 +172,7 @@ def validation_score(
     names = config.model.classes
     with TorchEngine(decoded(network, card)) as engine:
         candidates = candidates_of(engine, card, volume)
-    thresholds = np.array([c.threshold for c in card.classes])
-    picks = picks_of(candidates, card, volume.voxel_size, thresholds)
+    picks = picks_of(candidates, card, volume.voxel_size)
     result = distance.score(
         picks.positions,
         [names[c] for c in picks.class_ids],

@@ -12,9 +12,6 @@ from picker_training.baselines.peaks import Peaks, score_of
 from picker_training.calibration import hits
 from picker_training.detectors.base import Detector
 
-NMS_FRACTION = Detector.nms_fraction
-"""As our own detector's: two picks nearer than this part of their mean diameter are one particle."""
-
 THRESHOLD_HEIGHTS: NDArray[np.float64] = np.geomspace(2.0, 40.0, 33)
 """Heights among which thresholds are chosen, a tenth apart."""
 
@@ -27,13 +24,11 @@ class Known:
     """Candidates of a tomogram whose truth is known.
 
     positions: `(n, 3) float64, zyx, voxels`, of the particles. class_ids: `(n,) intp`, of the particles.
-    nms_fraction: how near two picks may be, see `NMS_FRACTION`.
     """
 
     candidates: Detections
     positions: NDArray[np.float64]
     class_ids: NDArray[np.intp]
-    nms_fraction: float = NMS_FRACTION
 
 
 def candidates_of(peaks: Sequence[Peaks], diameters_angstrom: Sequence[float]) -> Detections:
@@ -43,11 +38,12 @@ def candidates_of(peaks: Sequence[Peaks], diameters_angstrom: Sequence[float]) -
     )
 
 
-def pick_at(
-    candidates: Detections, thresholds: NDArray[np.float64], voxel_size: float, *, nms_fraction: float = NMS_FRACTION
-) -> Detections:
-    """Return the picks: at or above their class's threshold `(classes,)`, and overlapped by no better one."""
-    return pick(candidates, thresholds=thresholds, fraction=nms_fraction, voxel_size=voxel_size)
+def pick_at(candidates: Detections, thresholds: NDArray[np.float64], voxel_size: float) -> Detections:
+    """Return the picks: at or above their class's threshold `(classes,)`, and overlapped by no better one.
+
+    Two overlap as two of a detector do before its export has measured how near they may be.
+    """
+    return pick(candidates, thresholds=thresholds, fraction=Detector.nms_fraction, voxel_size=voxel_size)
 
 
 def tune_thresholds(
@@ -82,7 +78,7 @@ def objective(
     known: Known, thresholds: NDArray[np.float64], diameters_angstrom: NDArray[np.float64], voxel_size: float
 ) -> float:
     """Return localisation F1 plus mean class F1 over the classes that have particles, by the rule `distance`."""
-    picks = pick_at(known.candidates, thresholds, voxel_size, nms_fraction=known.nms_fraction)
+    picks = pick_at(known.candidates, thresholds, voxel_size)
     radii = diameters_angstrom[known.class_ids] / voxel_size / 2.0
     hit, right = hits(picks, known.positions, known.class_ids, radii)
     classes = len(thresholds)

@@ -161,17 +161,13 @@ class LearnedMethod(Method):
 
     def tune(self, found: Any, truth: AnnotatedVolume) -> Settings:
         """Choose the threshold of each class."""
-        known = Known(
-            candidates=found, positions=truth.positions, class_ids=truth.class_ids.astype(np.intp),
-            nms_fraction=self.network.nms_fraction,
-        )  # fmt: skip
+        known = Known(candidates=found, positions=truth.positions, class_ids=truth.class_ids.astype(np.intp))
         thresholds = tune_thresholds([known], self.work.diameters_angstrom, truth.voxel_size, grid=SCORES)
         return {"thresholds": thresholds.tolist()}
 
     def picks(self, found: Any, settings: Settings, voxel_size: float) -> Detections:
         """Return the candidates at or above their class's threshold that no better one overlaps."""
-        thresholds = np.array(settings["thresholds"])
-        return pick_at(found, thresholds, voxel_size, nms_fraction=self.network.nms_fraction)
+        return pick_at(found, np.array(settings["thresholds"]), voxel_size)
 
     def time(self, tomogram: Path, settings: Settings) -> Timing:
         """Measure detection in a file; the network is loaded before the clock starts."""

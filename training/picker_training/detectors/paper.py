@@ -26,7 +26,6 @@ class PaperDetector(Detector):
     name: ClassVar[str] = "paper"
     alignment: ClassVar[int] = 16
     output_stride: ClassVar[int] = 4
-    nms_fraction: ClassVar[float] = 2 / 3
 
     anchors: Tensor
     sizes: Tensor
