@@ -1,6 +1,7 @@
 """Bundling: from a training run to a complete model folder, every number on its card measured through its graph."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -44,6 +45,8 @@ FIRST_BATCH = 1_000_000
 """Number of the first batch that is drawn for the export; a run has none of so high a number."""
 PRECISION = "precision"
 """Key of the judgements among a card's metrics."""
+THRESHOLDS_BETA = "thresholds_beta"
+"""Key of the beta among a card's facts about its training."""
 SELFTEST_EDGE, SELFTEST_STEP = 48, 16
 """Edge of the self-test's cube in voxels; in a thinner scene the next smaller multiple of the step."""
 LEAST_CELLS = 16
@@ -59,19 +62,23 @@ Say = Callable[[str], None]
 class ExportOptions:
     """What the caller decides: the bundle's version and licence, which weights of the run it holds, and its size.
 
-    precisions: of the graphs beside the float32 one. large: let its files be larger than those that are packaged.
+    precisions: of the graphs beside the float32 one. beta: by whose F the thresholds are chosen, 1 for F1.
+    large: let its files be larger than those that are packaged.
 
     Raises:
-        UsageError: E80 for an unknown precision.
+        UsageError: E80 for an unknown precision, or a beta that is not above 0.
     """
 
     version: str
     licence: str
     checkpoint: Choice | None = None
     precisions: tuple[str, ...] = tuple(GRAPHS)
+    beta: float = 1.0
     large: bool = False
 
     def __post_init__(self) -> None:
+        if not 0 < self.beta < math.inf:
+            raise UsageError(80, f"--beta {self.beta:g}", "no weight of recall", "give more than 0, 1 for F1")
         for precision in self.precisions:
             if precision not in GRAPHS:
                 raise UsageError(80, f"--precision {precision}", "no such precision", f"give {', '.join(GRAPHS)}")
@@ -99,11 +106,12 @@ def export_run(
     detector = decoded(network, card)
     export_graph(detector, folder / GRAPH)
     scenes = calibration_volumes(config, templates)
-    card = _calibrated(folder, card, scenes, say)
+    card = _calibrated(folder, card, scenes, options.beta, say)
     cubes = partial(_cubes, data.pool, config, card)
     judgements = add_precisions(folder, card, options.precisions, cubes=cubes, scenes=scenes, say=say)
     metrics = {PRECISION: {one.precision: one.to_json() for one in judgements if one.passed}} if judgements else {}
-    card = replace(card, training=_training_facts(config, network, step) | _origin(run), metrics=metrics)
+    facts = _training_facts(config, network, step) | {THRESHOLDS_BETA: options.beta} | _origin(run)
+    card = replace(card, training=facts, metrics=metrics)
     card = write_card(folder, card)
     write_text(folder / README, describe(card))
     if not options.large:
@@ -111,10 +119,10 @@ def export_run(
     return [*report_parity(Bundle.open(folder), scenes[1:2] or scenes), *judgements]
 
 
-def _calibrated(folder: Path, card: ModelCard, scenes: list[AnnotatedVolume], say: Say) -> ModelCard:
+def _calibrated(folder: Path, card: ModelCard, scenes: list[AnnotatedVolume], beta: float, say: Say) -> ModelCard:
     """Return the card with what is measured through the folder's graph; write the graph's self-test."""
     with OpenVinoEngine(folder / GRAPH) as engine:
-        card = calibrated(card, [candidates_of(engine, card, scene) for scene in scenes], scenes)
+        card = calibrated(card, [candidates_of(engine, card, scene) for scene in scenes], scenes, beta=beta)
         halo, curve = measure_halo(engine, card, scenes[:2])
         write_selftest(folder, engine, scenes[0], max(SELFTEST_EDGE, LEAST_CELLS * card.output_stride))
     say(f"picks nearer than {card.nms_fraction:g} of their mean diameter are one")

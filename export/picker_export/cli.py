@@ -40,6 +40,9 @@ def onnx(
             help="Of the graphs; repeatable. Default: all that pick as well as fp32, which is always there.",
         ),
     ] = None,
+    beta: Annotated[
+        float, typer.Option(help="How much more recall counts than precision in the thresholds: 1 for F1.")
+    ] = 1.0,
     large: Annotated[bool, typer.Option("--large", help="Let files be larger than 8 MB: `paper` is.")] = False,
 ) -> int:
     """Write a complete bundle: graph, weights, card with measured thresholds and halo, self-test, parity report."""
@@ -47,7 +50,9 @@ def onnx(
     from picker_export.judging import Judgement
 
     precisions = {"precisions": tuple(precision)} if precision else {}
-    options = ExportOptions(version=version, licence=licence, checkpoint=checkpoint, large=large, **precisions)
+    options = ExportOptions(
+        version=version, licence=licence, checkpoint=checkpoint, beta=beta, large=large, **precisions
+    )  # fmt: skip
     reports = export_run(run, templates, output, options, lambda line: print(line, file=sys.stderr))
     for report in reports:
         print(json.dumps(report.to_json()))

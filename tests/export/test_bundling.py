@@ -90,7 +90,7 @@ def test_a_run_becomes_a_bundle_that_detects(
     export: Callable[..., int], run: Path, tmp_path: Path, templates: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (run / "begun_with.json").write_text('{"model": "older", "version": "6"}')
-    assert export("--version", "7") == 0
+    assert export("--version", "7", "--beta", "2") == 0
     reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [report.get("engine", report.get("precision")) for report in reports] == [
         "openvino", "onnxruntime", "fp16", "int8",
@@ -101,7 +101,7 @@ def test_a_run_becomes_a_bundle_that_detects(
     bundle = Bundle.open(tmp_path / "tiny")
     card = bundle.card
     assert (card.name, card.version, card.class_names) == ("tiny", "7", CLASSES)
-    assert card.training["steps"] == 2
+    assert (card.training["steps"], card.training["thresholds_beta"]) == (2, 2.0)
     assert card.training["begun_with"] == {"model": "older", "version": "6"}
     assert set(card.halo_curve) == {"0", "8", "16", "24", "32", "40"}
     assert set(card.files) >= {"model.onnx", "weights.safetensors", "selftest.npz"}
@@ -150,11 +150,12 @@ def test_which_weights_are_exported_can_be_chosen(
     assert asked == [choice]
 
 
-def test_a_precision_that_does_not_exist_is_refused_before_any_work(
-    export: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("option", "value"), [("--precision", "fp64"), ("--beta", "0"), ("--beta", "nan")])
+def test_what_makes_no_sense_is_refused_before_any_work(
+    option: str, value: str, export: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert export("--precision", "fp64") == 2
-    assert capsys.readouterr().err.startswith("picker: E80 --precision fp64: ")
+    assert export(option, value) == 2
+    assert capsys.readouterr().err.startswith(f"picker: E80 {option} {value}: ")
     assert not (tmp_path / "tiny").exists()
 
 

@@ -128,33 +128,38 @@ def agreement(pairs: Iterable[tuple[Detections, Detections, NDArray[np.float64]]
     )
 
 
-def calibrated(card: ModelCard, found: Sequence[Detections], scenes: Sequence[AnnotatedVolume]) -> ModelCard:
+def calibrated(
+    card: ModelCard, found: Sequence[Detections], scenes: Sequence[AnnotatedVolume], *, beta: float = 1.0
+) -> ModelCard:
     """Return the card with the NMS fraction and the thresholds that judge best in scenes with these candidates.
 
-    The least of fractions that are equally good.
+    beta: as `choose_thresholds`. Of fractions that are equally good the least.
     """
     best, most = card, -math.inf
     for fraction in NMS_FRACTIONS:
         tried = replace(card, nms_fraction=fraction)
         judged = [judge(candidates, tried, scene) for candidates, scene in zip(found, scenes, strict=True)]
-        thresholds, value = choose_thresholds(judged, len(card.classes))
+        thresholds, value = choose_thresholds(judged, len(card.classes), beta=beta)
         if value > most:
             classes = (replace(c, threshold=float(t)) for c, t in zip(card.classes, thresholds, strict=True))
             best, most = replace(tried, classes=tuple(classes)), value
     return best
 
 
-def choose_thresholds(judged: Sequence[JudgedPicks], classes: int) -> tuple[NDArray[np.float64], float]:
-    """Return thresholds `(classes,)` with the best sum of localisation F1 and mean class F1 over the scenes, and it.
+def choose_thresholds(
+    judged: Sequence[JudgedPicks], classes: int, *, beta: float = 1.0
+) -> tuple[NDArray[np.float64], float]:
+    """Return thresholds `(classes,)` with the best sum of localisation F and mean class F over the scenes, and it.
 
     One class at a time over a grid, a few sweeps through all of them.
+    beta: so many times as much as precision recall counts in F: 1 for F1, 4 to miss little.
     """
     counts = [_counts(scene, classes) for scene in judged]  # each (3, classes, grid): picks, hits, right
     chosen = np.full(classes, int(np.searchsorted(THRESHOLD_GRID, 0.25)))
     value = 0.0
     for _ in range(SWEEPS):
         for c in range(classes):
-            values = _objective(judged, counts, chosen, c)
+            values = _objective(judged, counts, chosen, c, beta)
             chosen[c] = int(np.argmax(values))
             value = float(values[chosen[c]])
     return THRESHOLD_GRID[chosen], value
@@ -171,7 +176,7 @@ def _counts(scene: JudgedPicks, classes: int) -> NDArray[np.float64]:
 
 
 def _objective(
-    judged: Sequence[JudgedPicks], counts: list[NDArray[np.float64]], chosen: NDArray[np.intp], c: int
+    judged: Sequence[JudgedPicks], counts: list[NDArray[np.float64]], chosen: NDArray[np.intp], c: int, beta: float
 ) -> NDArray[np.float64]:
     """Return the objective for every threshold of class c while the others stay as chosen."""
     total = np.zeros(len(THRESHOLD_GRID))
@@ -181,8 +186,14 @@ def _objective(
         now[:, c] = 0.0
         picks = now[0].sum() + count[0, c]
         hits = now[1].sum() + count[1, c]
-        localisation = 2.0 * hits / np.maximum(picks + scene.truths.sum(), 1.0)
-        own = 2.0 * count[2, c] / np.maximum(count[0, c] + scene.truths[c], 1.0)
-        others = np.sum(2.0 * now[2] / np.maximum(now[0] + scene.truths, 1.0))
+        localisation = _f(hits, picks, scene.truths.sum(), beta)
+        own = _f(count[2, c], count[0, c], scene.truths[c], beta)
+        others = _f(now[2], now[0], scene.truths, beta).sum()
         total += localisation + (own + others) / len(chosen)
     return total
+
+
+def _f(right: Any, picks: Any, truths: Any, beta: float) -> Any:
+    """Return F-beta, (1 + beta^2) TP / (TP + FP + beta^2 (TP + FN)); 0 where there is nothing."""
+    squared = beta * beta
+    return (1.0 + squared) * right / np.maximum(picks + squared * truths, 1e-9)
