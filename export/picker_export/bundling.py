@@ -126,7 +126,8 @@ def _calibrated(folder: Path, card: ModelCard, scenes: list[AnnotatedVolume], be
         halo, curve = measure_halo(engine, card, scenes[:2])
         write_selftest(folder, engine, scenes[0], max(SELFTEST_EDGE, LEAST_CELLS * card.output_stride))
     say(f"picks nearer than {card.nms_fraction:g} of their mean diameter are one")
-    say(f"thresholds { ({particle.name: particle.threshold for particle in card.classes}) }")
+    thresholds = {particle.name: particle.threshold for particle in card.classes}
+    say(f"thresholds {thresholds}")
     say(f"halo {halo}, agreement with whole-volume inference {curve}")
     return replace(card, halo=halo, halo_curve=curve)
 
