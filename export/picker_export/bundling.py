@@ -106,7 +106,7 @@ def export_run(
     detector = decoded(network, card)
     export_graph(detector, folder / GRAPH)
     scenes = calibration_volumes(config, templates)
-    card = _calibrated(folder, card, scenes, options.beta, say)
+    card = _calibrated(folder, card, scenes, network.nms_fractions, options.beta, say)
     cubes = partial(_cubes, data.pool, config, card)
     judgements = add_precisions(folder, card, options.precisions, cubes=cubes, scenes=scenes, say=say)
     metrics = {PRECISION: {one.precision: one.to_json() for one in judgements if one.passed}} if judgements else {}
@@ -119,10 +119,18 @@ def export_run(
     return [*report_parity(Bundle.open(folder), scenes[1:2] or scenes), *judgements]
 
 
-def _calibrated(folder: Path, card: ModelCard, scenes: list[AnnotatedVolume], beta: float, say: Say) -> ModelCard:
+def _calibrated(
+    folder: Path,
+    card: ModelCard,
+    scenes: list[AnnotatedVolume],
+    fractions: tuple[float, ...],
+    beta: float,
+    say: Say,
+) -> ModelCard:
     """Return the card with what is measured through the folder's graph; write the graph's self-test."""
     with OpenVinoEngine(folder / GRAPH) as engine:
-        card = calibrated(card, [candidates_of(engine, card, scene) for scene in scenes], scenes, beta=beta)
+        found = [candidates_of(engine, card, scene) for scene in scenes]
+        card = calibrated(card, found, scenes, fractions=fractions, beta=beta)
         halo, curve = measure_halo(engine, card, scenes[:2])
         write_selftest(folder, engine, scenes[0], max(SELFTEST_EDGE, LEAST_CELLS * card.output_stride))
     say(f"picks nearer than {card.nms_fraction:g} of their mean diameter are one")

@@ -8,6 +8,9 @@ from golden.rows import detections
 from picker_runtime.bundle import Bundle
 from picker_training.calibration import THRESHOLD_GRID, JudgedPicks, calibrated, choose_thresholds, judge
 from picker_training.datasets.annotated import AnnotatedVolume
+from picker_training.detectors.base import Detector
+
+FRACTIONS = Detector.nms_fractions
 
 
 def judged(rows: list[tuple[float, int, bool, bool]], truths: list[int]) -> JudgedPicks:
@@ -75,7 +78,9 @@ def test_a_larger_beta_keeps_what_is_doubtful(golden_model: Path) -> None:
     false = [(60, 60, 20 * number, 0.3, 0) for number in range(4)]
     found = detections([(10, 10, 10, 0.9, 0), *false, (10, 10, 90, 0.2, 0)])
     card = Bundle.open(golden_model).card
-    strict, patient = (calibrated(card, [found], [scene], beta=beta).classes[0].threshold for beta in (1.0, 4.0))
+    strict, patient = (
+        calibrated(card, [found], [scene], fractions=FRACTIONS, beta=beta).classes[0].threshold for beta in (1.0, 4.0)
+    )
     assert strict > 0.3
     assert patient <= 0.2
 
@@ -121,7 +126,7 @@ def scene_with(*positions: tuple[float, float, float]) -> AnnotatedVolume:
 def test_the_fraction_is_the_least_that_leaves_no_doubles(golden_model: Path) -> None:
     scene = scene_with((10, 10, 10), (10, 10, 90))
     found = detections([(10, 10, 10, 0.9, 0), (10, 10, 13.05, 0.8, 0), (10, 10, 90, 0.5, 0), (60, 60, 60, 0.3, 0)])
-    card = calibrated(Bundle.open(golden_model).card, [found], [scene])
+    card = calibrated(Bundle.open(golden_model).card, [found], [scene], fractions=FRACTIONS)
     assert card.nms_fraction == 0.65  # the second is a double at 0.61
     assert 0.3 < card.classes[0].threshold <= 0.5  # the last is none
 
@@ -129,7 +134,7 @@ def test_the_fraction_is_the_least_that_leaves_no_doubles(golden_model: Path) ->
 def test_particles_that_lie_side_by_side_stay_two(golden_model: Path) -> None:
     scene = scene_with((10, 10, 10), (10, 10, 12.8))  # at 0.56 of their diameter
     found = detections([(10, 10, 10, 0.9, 0), (10, 10, 12.8, 0.8, 0)])
-    assert calibrated(Bundle.open(golden_model).card, [found], [scene]).nms_fraction == 0.5
+    assert calibrated(Bundle.open(golden_model).card, [found], [scene], fractions=FRACTIONS).nms_fraction == 0.5
 
 
 def test_every_scene_has_a_say_in_the_fraction(golden_model: Path) -> None:
@@ -137,8 +142,11 @@ def test_every_scene_has_a_say_in_the_fraction(golden_model: Path) -> None:
     pair = detections([(10, 10, 10, 0.9, 0), (10, 10, 12.8, 0.8, 0)])
     scenes = [scene_with((10, 10, 10), (10, 10, 90))] * 2 + [scene_with((10, 10, 10), (10, 10, 12.8))]
     card = Bundle.open(golden_model).card
-    assert calibrated(card, [doubles, doubles, pair], scenes).nms_fraction == 0.7
-    assert calibrated(card, [doubles, pair, pair], [scenes[0], scenes[2], scenes[2]]).nms_fraction == 0.5
+    assert calibrated(card, [doubles, doubles, pair], scenes, fractions=FRACTIONS).nms_fraction == 0.7
+    assert (
+        calibrated(card, [doubles, pair, pair], [scenes[0], scenes[2], scenes[2]], fractions=FRACTIONS).nms_fraction
+        == 0.5
+    )
 
 
 def test_a_scene_without_particles_has_only_false_picks(golden_model: Path) -> None:

@@ -21,9 +21,6 @@ from picker_training.evaluation.distance import match
 THRESHOLD_GRID: NDArray[np.float64] = np.round(np.arange(0.06, 0.90, 0.01), 2)
 SWEEPS = 4
 
-NMS_FRACTIONS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
-"""Among which a card's is chosen: compact particles touch at 1, rods side by side at little more than a half."""
-
 
 def candidates_of(
     engine: Engine, card: ModelCard, scene: AnnotatedVolume, *, halo: int | None = None, tile: Triple | None = None
@@ -129,14 +126,19 @@ def agreement(pairs: Iterable[tuple[Detections, Detections, NDArray[np.float64]]
 
 
 def calibrated(
-    card: ModelCard, found: Sequence[Detections], scenes: Sequence[AnnotatedVolume], *, beta: float = 1.0
+    card: ModelCard,
+    found: Sequence[Detections],
+    scenes: Sequence[AnnotatedVolume],
+    *,
+    fractions: Sequence[float],
+    beta: float = 1.0,
 ) -> ModelCard:
     """Return the card with the NMS fraction and the thresholds that judge best in scenes with these candidates.
 
-    beta: as `choose_thresholds`. Of fractions that are equally good the least.
+    fractions: to choose from, rising; the first of those that are equally good. beta: as `choose_thresholds`.
     """
     best, most = card, -math.inf
-    for fraction in NMS_FRACTIONS:
+    for fraction in fractions:
         tried = replace(card, nms_fraction=fraction)
         judged = [judge(candidates, tried, scene) for candidates, scene in zip(found, scenes, strict=True)]
         thresholds, value = choose_thresholds(judged, len(card.classes), beta=beta)

@@ -40,7 +40,8 @@ def pick_held_out(run: Path, config: TrainingConfig, device: torch.device) -> It
     (run / HELD_OUT).mkdir(exist_ok=True)
     with TorchEngine(decoded(network, card).to(device)) as engine:
         volumes = calibration_volumes(config, None)
-        card = calibrated(card, [candidates_of(engine, card, volume) for volume in volumes], volumes)
+        found = [candidates_of(engine, card, volume) for volume in volumes]
+        card = calibrated(card, found, volumes, fractions=network.nms_fractions)
         for name in config.annotated.held_out:
             folder = Path(config.annotated.shrec) / name
             yield folder, _pick_one(engine, card, folder, config, run / HELD_OUT)

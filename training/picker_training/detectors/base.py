@@ -40,13 +40,15 @@ class Detector(nn.Module, ABC):
 
     name: as in a configuration and on a card. options: the dataclass that, with the number of classes, fixes its shape.
     nms_fraction: two candidates closer than so much of the mean of their diameters are one particle; two thirds, as
-    published (Wu, Liu, Yang, 2022), until an export has chosen it with the thresholds.
+    published (Wu, Liu, Yang, 2022), until an export has chosen among nms_fractions: compact particles touch at 1, rods
+    side by side at little more than a half.
     """
 
     name: ClassVar[str]
     alignment: ClassVar[int]
     output_stride: ClassVar[int]
     nms_fraction: ClassVar[float] = 2 / 3
+    nms_fractions: ClassVar[tuple[float, ...]] = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
 
     def __init__(self, classes: int, options: Any) -> None:
         super().__init__()

@@ -26,6 +26,7 @@ class PaperDetector(Detector):
     name: ClassVar[str] = "paper"
     alignment: ClassVar[int] = 16
     output_stride: ClassVar[int] = 4
+    nms_fractions: ClassVar[tuple[float, ...]] = (Detector.nms_fraction,)  # as published
 
     anchors: Tensor
     sizes: Tensor
