@@ -193,7 +193,7 @@ def describe(card: ModelCard) -> str:
 
 def _draw(pool: Pool, config: TrainingConfig, *, crop: int, first: int, count: int) -> Iterator[Batch]:
     """Yield training batches that the run did not see, by number from `FIRST_BATCH` on, without augmentation."""
-    augmentation = Augmentation(crop=crop, halo=config.data.halo, snr=(config.data.snr[0], config.data.snr[1]))
+    augmentation = Augmentation(crop=crop, halo=config.data.halo, snr=config.data.snr)
     first += FIRST_BATCH
     return batches(pool, augmentation, batch=BATCH, first_step=first, steps=first + count, workers=0)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from picker_runtime.card import ModelCard
 from picker_runtime.detections import Detections
 from picker_runtime.engines.base import Engine
-from picker_training.calibration import agreement, candidates_of, hits, picks_of, radii_voxels
+from picker_training.calibration import candidates_of, compare_picks, hits, picks_of, radii_voxels
 from picker_training.datasets.annotated import AnnotatedVolume
 
 LARGEST_LOSS = 0.01
@@ -54,7 +54,7 @@ def judge_precision(
     own = [card_picks(engine, card, scene) for scene in scenes]
     mine, theirs = (_Tally.of(picks, card, scenes) for picks in (own, float32))
     radii = [radii_voxels(card, scene.voxel_size) for scene in scenes]
-    both = agreement(zip(own, float32, radii, strict=True))
+    both = compare_picks(zip(own, float32, radii, strict=True))
     return Judgement(
         precision=precision,
         f1=mine.f1,

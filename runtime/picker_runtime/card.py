@@ -7,6 +7,7 @@ from typing import Any
 
 from picker_runtime import strict_json
 from picker_runtime.errors import ModelError
+from picker_runtime.strict_json import require
 
 SCHEMA = 1
 STATISTICS = ("median-mad-v1",)
@@ -34,13 +35,13 @@ class ParticleClass:
     colour: str
 
     def __post_init__(self) -> None:
-        _check(NAME.fullmatch(self.name), f"class name is {self.name!r}, expected lower-case letters, digits, _ . -")
-        _check(
+        require(NAME.fullmatch(self.name), f"class name is {self.name!r}, expected lower-case letters, digits, _ . -")
+        require(
             self.diameter_angstrom > 0,
             f"diameter_angstrom of {self.name} is {self.diameter_angstrom}, expected more than 0",
         )
-        _check(0 < self.threshold <= 1, f"threshold of {self.name} is {self.threshold}, expected more than 0 to 1")
-        _check(COLOUR.fullmatch(self.colour), f"colour of {self.name} is {self.colour!r}, expected #rrggbb")
+        require(0 < self.threshold <= 1, f"threshold of {self.name} is {self.threshold}, expected more than 0 to 1")
+        require(COLOUR.fullmatch(self.colour), f"colour of {self.name} is {self.colour!r}, expected #rrggbb")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,50 +80,54 @@ class ModelCard:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        _check(self.schema == SCHEMA, f"schema is {self.schema}, this version reads {SCHEMA}")
-        _check(NAME.fullmatch(self.name), f"name is {self.name!r}, expected lower-case letters, digits, _ . -")
+        require(self.schema == SCHEMA, f"schema is {self.schema}, this version reads {SCHEMA}")
+        require(NAME.fullmatch(self.name), f"name is {self.name!r}, expected lower-case letters, digits, _ . -")
         low, high = VOXEL_SIZES_ANGSTROM
-        _check(
+        require(
             low <= self.voxel_size_angstrom <= high,
             f"voxel_size_angstrom is {self.voxel_size_angstrom}, expected {low} to {high}",
         )
-        _check(self.polarity in ("dark", "bright"), f"polarity is {self.polarity!r}, expected dark or bright")
-        _check(
+        require(self.polarity in ("dark", "bright"), f"polarity is {self.polarity!r}, expected dark or bright")
+        require(
             self.statistics in STATISTICS, f"statistics is {self.statistics!r}, expected one of {', '.join(STATISTICS)}"
         )
-        _check(0 < self.nms_fraction <= 2, f"nms_fraction is {self.nms_fraction}, expected more than 0 to 2")
+        require(0 < self.nms_fraction <= 2, f"nms_fraction is {self.nms_fraction}, expected more than 0 to 2")
         for file, digest in self.files.items():
-            _check(FILE_NAME.fullmatch(file), f"files names {file!r}, expected a plain file name")
-            _check(SHA256.fullmatch(digest), f"files[{file!r}] is {digest[:70]!r}, expected 64 hexadecimal digits")
+            require(FILE_NAME.fullmatch(file), f"files names {file!r}, expected a plain file name")
+            require(SHA256.fullmatch(digest), f"files[{file!r}] is {digest[:70]!r}, expected 64 hexadecimal digits")
         self._check_classes()
         self._check_tiling()
 
     def _check_classes(self) -> None:
         names = self.class_names
-        _check(names and len(set(names)) == len(names), f"classes are {list(names)}, expected at least one, no doubles")
-        _check(0 < self.candidate_floor < 1, f"candidate_floor is {self.candidate_floor}, expected between 0 and 1")
+        require(
+            names and len(set(names)) == len(names), f"classes are {list(names)}, expected at least one, no doubles"
+        )
+        require(0 < self.candidate_floor < 1, f"candidate_floor is {self.candidate_floor}, expected between 0 and 1")
         for particle in self.classes:
-            _check(
+            require(
                 particle.threshold >= self.candidate_floor,
                 f"threshold of {particle.name} is {particle.threshold}, below candidate_floor {self.candidate_floor}",
             )
 
     def _check_tiling(self) -> None:
         stride, alignment = self.output_stride, self.alignment
-        _check(stride >= 1, f"output_stride is {stride}, expected 1 or more")
-        _check(alignment >= 1 and alignment % stride == 0, f"alignment is {alignment}, expected a multiple of {stride}")
-        _check(self.halo >= 0, f"halo is {self.halo}, expected 0 or more")
-        _check(self.margin >= 0, f"margin is {self.margin}, expected 0 or more")
-        _check(
+        require(stride >= 1, f"output_stride is {stride}, expected 1 or more")
+        require(
+            alignment >= 1 and alignment % stride == 0, f"alignment is {alignment}, expected a multiple of {stride}"
+        )
+        require(self.halo >= 0, f"halo is {self.halo}, expected 0 or more")
+        require(self.margin >= 0, f"margin is {self.margin}, expected 0 or more")
+        require(
             all(edge % alignment == 0 and edge > 2 * self.halo for edge in self.tile),
             f"tile is {list(self.tile)}, expected multiples of {alignment} larger than two halos of {self.halo}",
         )
-        _check(
+        require(
             1 <= self.max_candidates <= min(MAX_CANDIDATES, math.prod(edge // stride for edge in self.tile)),
             f"max_candidates is {self.max_candidates}, expected 1 to {MAX_CANDIDATES} and no more than a tile's cells",
         )
         for halo, agreement in self.halo_curve.items():
-            _check(
+            require(
                 halo.isdecimal() and 0 <= agreement <= 1,
                 f"halo_curve[{halo!r}] is {agreement}, expected a halo and its agreement, 0 to 1",
             )
@@ -147,8 +152,3 @@ class ModelCard:
             return strict_json.parse(cls, text)
         except ValueError as error:
             raise ModelError(51, subject, str(error), "correct the card, or export the model again") from error
-
-
-def _check(good: object, problem: str) -> None:
-    if not good:
-        raise ValueError(problem)

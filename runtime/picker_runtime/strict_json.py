@@ -109,3 +109,13 @@ def _expect(value: Any, kind: Callable[..., Any], name: str, place: str) -> Any:
 
 def _join(place: str, key: str) -> str:
     return f"{place}.{key}" if place else key
+
+
+def require(good: object, problem: str) -> None:
+    """Refuse a value.
+
+    Raises:
+        ValueError: with the problem, unless the value is good.
+    """
+    if not good:
+        raise ValueError(problem)

@@ -36,7 +36,7 @@ from picker_runtime.bundle import Bundle  # noqa: E402
 from picker_runtime.detections import Detections  # noqa: E402
 from picker_runtime.engines.choice import GPU_ENGINES, ON_CPU, installed, obstacle_to, precisions_of  # noqa: E402
 from picker_runtime.settings import parse_tile  # noqa: E402
-from picker_training.calibration import agreement  # noqa: E402
+from picker_training.calibration import compare_picks  # noqa: E402
 
 COLUMNS = (
     "engine", "precision", "cube", "volume", "build", "start", "open", "statistics", "polarity", "inference", "nms",
@@ -109,7 +109,7 @@ def in_a_process_of_its_own(case: Case) -> dict[str, Any]:
 
 def in_common(picks: list[list[float]], others: list[list[float]], radii: list[float]) -> dict[str, Any]:
     """Compare two lists of z, y, x, score, class."""
-    both = agreement([(_detections(picks), _detections(others), np.array(radii))])
+    both = compare_picks([(_detections(picks), _detections(others), np.array(radii))])
     return {"pick F1": both.pick_f1, "shift": both.median_shift_voxels}
 
 

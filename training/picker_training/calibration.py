@@ -112,7 +112,7 @@ class Agreement:
     median_shift_voxels: float | None
 
 
-def agreement(pairs: Iterable[tuple[Detections, Detections, NDArray[np.float64]]]) -> Agreement:
+def compare_picks(pairs: Iterable[tuple[Detections, Detections, NDArray[np.float64]]]) -> Agreement:
     """Compare picks with others, tomogram by tomogram; with each pair the radii that `shared` takes."""
     picks, distances = 0, [np.zeros(0)]
     for ours, others, radii in pairs:

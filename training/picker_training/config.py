@@ -10,10 +10,10 @@ from typing import Any, get_type_hints
 
 from picker_runtime.card import NAME
 from picker_runtime.errors import UsageError
+from picker_runtime.strict_json import require
 from picker_training.augmentation import Augmentation
 from picker_training.detectors.options import PaperOptions, PointOptions, UNetOptions
 from picker_training.picks_section import PicksSection
-from picker_training.requiring import require
 from picker_training.simulator.presets import SHREC2020_CLASSES
 
 CROP_STEPS = {"point": 8, "unet": 8, "paper": 16}

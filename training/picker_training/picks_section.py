@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from picker_training.requiring import require
+from picker_runtime.strict_json import require
 
 AXES = ("xyz", "zyx")
 CENTRES = ("core", "python")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from picker_training.requiring import require
+from picker_runtime.strict_json import require
 
 
 @dataclass(frozen=True, kw_only=True)
