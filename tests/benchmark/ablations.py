@@ -45,11 +45,13 @@ class Ablation:
     """A change of the configuration, by section and key.
 
     reads: what of the baseline's checkpoint is read instead of training: `average` or `weights`; empty: it trains.
+    seeds_on: how many seeds after the baseline's it has its own; what that alone changes is noise.
     """
 
     name: str
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
     reads: str = ""
+    seeds_on: int = 0
 
     def applied(self, config: TrainingConfig) -> TrainingConfig:
         """Return the configuration with the change."""
@@ -60,6 +62,8 @@ class Ablation:
         """Return the change as one writes it in a configuration."""
         if self.reads == "weights":
             return "optimiser.average = 0 *"
+        if self.seeds_on:
+            return f"seed + {self.seeds_on}"
         keys = ", ".join(f"{s}.{k} = {json.dumps(v)}" for s, keys in self.changes.items() for k, v in keys.items())
         return keys + " *" if self.reads else keys
 
@@ -74,6 +78,7 @@ def _warped(**bounds: float) -> dict[str, dict[str, Any]]:
 
 ABLATIONS = (
     Ablation(name=BASELINE),
+    Ablation(name="another-seed", seeds_on=1),
     Ablation(name="size-n", changes=_size("n")),
     Ablation(name="size-m", changes=_size("m")),
     Ablation(name="assignment-own-cell", changes={"point": {"assignment": "own_cell"}}),
@@ -124,7 +129,8 @@ def run_one(ablation: Ablation, scenes: BenchmarkScenes, options: argparse.Names
     """Train, if it trains, and test one ablation."""
     minutes = UNLIMITED if options.steps else options.minutes
     work = Work(
-        scenes=scenes, folder=options.output / ablation.name, device=device, seed=options.seed, minutes=minutes,
+        scenes=scenes, folder=options.output / ablation.name, device=device, minutes=minutes,
+        seed=options.seed + ablation.seeds_on,
         report=lambda message: print(f"{ablation.name}: {message}", file=sys.stderr, flush=True),
     )  # fmt: skip
     config = ablation.applied(base_config(work))
@@ -143,6 +149,8 @@ def run_one(ablation: Ablation, scenes: BenchmarkScenes, options: argparse.Names
 def line_of(ablation: Ablation, result: Result, options: argparse.Namespace) -> dict[str, Any]:
     """Return what is kept of an ablation: its change, its command, what was measured."""
     length = f"--steps {options.steps}" if options.steps else f"--minutes {options.minutes:g}"
+    if options.threads:
+        length += f" --threads {options.threads}"
     return {
         "name": ablation.name,
         "changes": ablation.describe(),

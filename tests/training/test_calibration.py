@@ -6,7 +6,14 @@ import pytest
 from golden.rows import detections
 
 from picker_runtime.bundle import Bundle
-from picker_training.calibration import THRESHOLD_GRID, JudgedPicks, calibrated, choose_thresholds, judge
+from picker_training.calibration import (
+    THRESHOLD_GRID,
+    JudgedPicks,
+    calibrated,
+    choose_thresholds,
+    judge,
+    middle_of_best,
+)
 from picker_training.datasets.annotated import AnnotatedVolume
 from picker_training.detectors.base import Detector
 
@@ -47,6 +54,21 @@ def test_thresholds_cut_off_what_is_wrong() -> None:
     thresholds, _ = choose_thresholds([judged(sure + false + timid, [8, 8])], 2)
     assert 0.44 < thresholds[0] <= 0.7
     assert thresholds[1] <= 0.1
+
+
+@pytest.mark.parametrize(
+    ("values", "middle"),
+    [([3, 1, 2], 0), ([1, 2, 3], 2), ([5, 5, 5], 1), ([0, 4, 4, 4, 1, 4], 2), ([1, 7, 7], 1), ([4, 4, 0, 4, 4, 4], 0)],
+)
+def test_the_middle_of_the_first_run_of_the_best(values: list[int], middle: int) -> None:
+    assert middle_of_best(np.array(values, float)) == middle
+    assert middle_of_best(np.array(values) / 3.0 + 1e-12 * np.arange(len(values))) == middle
+
+
+def test_of_equally_good_thresholds_the_middle_one_is_chosen() -> None:
+    """Nothing lies between the false picks at 0.20 and the true ones at 0.60: any threshold there does as well."""
+    rows = [(0.60, 0, True, True)] * 8 + [(0.20, 0, False, False)] * 8
+    assert choose_thresholds([judged(rows, [8])], 1)[0][0] == pytest.approx(0.40, abs=0.01)
 
 
 def test_picks_in_the_right_place_but_of_the_wrong_class_are_weighed() -> None:

@@ -21,6 +21,9 @@ from picker_training.evaluation.distance import match
 THRESHOLD_GRID: NDArray[np.float64] = np.round(np.arange(0.06, 0.90, 0.01), 2)
 SWEEPS = 4
 
+TIE = 1e-9
+"""Values of the objective that differ by less differ by rounding."""
+
 
 def candidates_of(
     engine: Engine, card: ModelCard, scene: AnnotatedVolume, *, halo: int | None = None, tile: Triple | None = None
@@ -153,7 +156,7 @@ def choose_thresholds(
 ) -> tuple[NDArray[np.float64], float]:
     """Return thresholds `(classes,)` with the best sum of localisation F and mean class F over the scenes, and it.
 
-    One class at a time over a grid, a few sweeps through all of them.
+    One class at a time over a grid, a few sweeps through all of them; of equally good ones the middle.
     beta: so many times as much as precision recall counts in F: 1 for F1, 4 to miss little.
     """
     counts = [_counts(scene, classes) for scene in judged]  # each (3, classes, grid): picks, hits, right
@@ -162,9 +165,17 @@ def choose_thresholds(
     for _ in range(SWEEPS):
         for c in range(classes):
             values = _objective(judged, counts, chosen, c, beta)
-            chosen[c] = int(np.argmax(values))
+            chosen[c] = middle_of_best(values)
             value = float(values[chosen[c]])
     return THRESHOLD_GRID[chosen], value
+
+
+def middle_of_best(values: NDArray[np.float64]) -> int:
+    """Return the middle of the first run of values that are the greatest: the furthest from what would be worse."""
+    best = values >= values.max() - TIE
+    first = int(np.argmax(best))
+    length = int(np.argmin(best[first:])) or len(values) - first
+    return first + (length - 1) // 2
 
 
 def _counts(scene: JudgedPicks, classes: int) -> NDArray[np.float64]:
@@ -188,14 +199,14 @@ def _objective(
         now[:, c] = 0.0
         picks = now[0].sum() + count[0, c]
         hits = now[1].sum() + count[1, c]
-        localisation = _f(hits, picks, scene.truths.sum(), beta)
-        own = _f(count[2, c], count[0, c], scene.truths[c], beta)
-        others = _f(now[2], now[0], scene.truths, beta).sum()
+        localisation = f_measure(hits, picks, scene.truths.sum(), beta)
+        own = f_measure(count[2, c], count[0, c], scene.truths[c], beta)
+        others = f_measure(now[2], now[0], scene.truths, beta).sum()
         total += localisation + (own + others) / len(chosen)
     return total
 
 
-def _f(right: Any, picks: Any, truths: Any, beta: float) -> Any:
+def f_measure(right: Any, picks: Any, truths: Any, beta: float = 1.0) -> Any:
     """Return F-beta, (1 + beta^2) TP / (TP + FP + beta^2 (TP + FN)); 0 where there is nothing."""
     squared = beta * beta
     return (1.0 + squared) * right / np.maximum(picks + squared * truths, 1e-9)

@@ -3,9 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmark import ablations
 from benchmark.ablations import ABLATIONS, BASELINE, SNRS, Ablation, figures, line_of, read_lines, small_protocol, table
 
+from picker_training.benchmarking.learned import LearnedMethod
 from picker_training.benchmarking.running import Result
+from picker_training.benchmarking.scenes import BenchmarkScenes
 from picker_training.config import DataSection, TrainingConfig, dump_config, load_config
 from picker_training.loading import Batch
 from picker_training.networks import build_network
@@ -48,20 +51,36 @@ def result(f1: float, error: float | None) -> Result:
 
 
 def test_the_table_tells_the_distance_from_the_baseline() -> None:
-    options = argparse.Namespace(steps=None, minutes=15.0)
+    options = argparse.Namespace(steps=None, minutes=15.0, threads=None)
     other = next(a for a in ABLATIONS if a.name == "spheres")
     lines = {
         BASELINE: line_of(ABLATIONS[0], result(0.8, 0.5), options),
         other.name: line_of(other, result(0.75, None), options),
     }
     assert figures(lines[BASELINE], "SNR 0.1") == [0.8, pytest.approx(0.7), 0.5]
-    assert "--only spheres --minutes 15" in lines[other.name]["command"]
-    assert "--steps 9" in line_of(other, result(0.1, 0.1), argparse.Namespace(steps=9))["command"]
+    assert lines[other.name]["command"].endswith("--only spheres --minutes 15")
+    assert (
+        "--steps 9 --threads 1" in line_of(other, result(0.1, 0.1), argparse.Namespace(steps=9, threads=1))["command"]
+    )
     rows = {row.split("|")[1].strip(): row for row in table(lines).splitlines()}
     assert "| 500 | 0.800 | 0.700 | 0.500 | 0.800 |" in rows[BASELINE]
     assert "| 500 | 0.750 (-0.050) | 0.650 (-0.050) | nan (+nan) |" in rows["spheres"]
     assert "| 500 |" not in rows["size-n"]
     assert len(rows) == len(ABLATIONS) + 2
+
+
+@pytest.mark.parametrize(("name", "seed"), [(BASELINE, 5), ("spheres", 5), ("another-seed", 6)])
+def test_only_another_seed_has_another_seed(
+    name: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[LearnedMethod] = []
+    monkeypatch.setattr(ablations, "run_entry", lambda entry, method: seen.append(method))
+    options = argparse.Namespace(steps=None, minutes=15.0, output=tmp_path, seed=5, crop=None)
+    ablation = next(a for a in ABLATIONS if a.name == name)
+    scenes = BenchmarkScenes(protocol=small_protocol(), folder=tmp_path, diameters_angstrom={})
+    ablations.run_one(ablation, scenes, options, torch.device("cpu"))
+    assert (seen[0].work.seed, seen[0].config.seed) == (seed, seed)
+    assert seen[0].work.folder == tmp_path / name
 
 
 def test_the_protocol_is_small_s_at_three_difficulties() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from picker_runtime.detections import Detections
 from picker_runtime.nms import pick
 from picker_training.baselines.peaks import Peaks, score_of
-from picker_training.calibration import hits
+from picker_training.calibration import f_measure, hits
 from picker_training.detectors.base import Detector
 
 THRESHOLD_HEIGHTS: NDArray[np.float64] = np.geomspace(2.0, 40.0, 33)
@@ -83,8 +83,7 @@ def objective(
     hit, right = hits(picks, known.positions, known.class_ids, radii)
     classes = len(thresholds)
     truths = np.bincount(known.class_ids, minlength=classes)
-    rights = np.bincount(picks.class_ids[right], minlength=classes)
-    sizes = truths + np.bincount(picks.class_ids, minlength=classes)
-    by_class = 2.0 * rights[truths > 0] / sizes[truths > 0]
-    localisation = 2.0 * int(hit.sum()) / max(len(picks) + len(known.class_ids), 1)
-    return localisation + (float(by_class.mean()) if len(by_class) else 0.0)
+    rights, picked = (np.bincount(ids, minlength=classes) for ids in (picks.class_ids[right], picks.class_ids))
+    by_class = f_measure(rights, picked, truths)[truths > 0]
+    localisation = f_measure(int(hit.sum()), len(picks), len(known.class_ids))
+    return float(localisation) + (float(by_class.mean()) if len(by_class) else 0.0)
