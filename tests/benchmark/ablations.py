@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from picker_runtime.atomic import write_text
@@ -34,6 +35,7 @@ from picker_training.evaluation.rules import Rule
 
 BASELINE = "baseline"
 RESULTS, TABLE = "ablations.jsonl", "ablations.md"
+FIGURES = ("loc. F1", "class F1", "error")
 SNRS = (0.1, 0.05, 0.03)
 MINUTES = 15.0
 UNLIMITED = 1e6
@@ -99,6 +101,10 @@ ABLATIONS = (
     Ablation(name="erased-boxes", changes={"data": {"erase_probability": 0.3}}),
     Ablation(name="halo-8", changes={"data": {"halo": 8}}),
     Ablation(name="balanced-crops", changes={"data": {"balanced_probability": 0.5}}),
+    Ablation(name="batch-2", changes={"optimiser": {"batch": 2}}),
+    Ablation(name="batch-1", changes={"optimiser": {"batch": 1}}),
+    Ablation(name="rate-1e-3", changes={"optimiser": {"learning_rate": 1e-3}}),
+    Ablation(name="rate-4e-3", changes={"optimiser": {"learning_rate": 4e-3}}),
     Ablation(name="no-average", reads="weights"),
 )
 
@@ -176,27 +182,29 @@ def figures(line: dict[str, Any], difficulty: str) -> list[float]:
 
 
 def table(lines: dict[str, dict[str, Any]]) -> str:
-    """Return a Markdown table: each ablation with its figures and their distance from the baseline's."""
+    """Return a Markdown table: each ablation's figures at every SNR, and their mean's distance from the baseline's."""
     difficulties = list(next(iter(lines.values()))["scores"]) if lines else []
-    heads = [f"{d}: {what}" for d in difficulties for what in ("loc. F1", "class F1", "error")]
-    rows = [["ablation", "change", "steps", *heads, "command"]]
+    at = ", ".join(difficulties)
+    rows = [
+        ["ablation", "change", "steps", f"loc. F1 at {at}", *FIGURES[1:], *(f"mean {f}" for f in FIGURES), "command"]
+    ]
     for ablation in ABLATIONS:
-        line = lines.get(ablation.name)
-        cells = [""] * (1 + len(heads))
+        line, change = lines.get(ablation.name), ablation.describe()
+        cells = [""] * (1 + 2 * len(FIGURES))
         if line is not None:
-            cells = [str(line["training"]["steps"])]
-            cells += [cell for d in difficulties for cell in _cells(line, lines.get(BASELINE), d)]
-        command = f"`--only {ablation.name}`"
-        rows.append([ablation.name, f"`{ablation.describe()}`" if ablation.describe() else "", *cells, command])
+            cells = [str(line["training"]["steps"]), *_cells(line, lines.get(BASELINE), difficulties)]
+        rows.append([ablation.name, f"`{change}`" if change else "", *cells, f"`--only {ablation.name}`"])
     text = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([text[0], "|" + " --- |" * len(rows[0]), *text[1:]]) + "\n"
 
 
-def _cells(line: dict[str, Any], baseline: dict[str, Any] | None, difficulty: str) -> list[str]:
-    own = figures(line, difficulty)
+def _cells(line: dict[str, Any], baseline: dict[str, Any] | None, difficulties: list[str]) -> list[str]:
+    own = np.array([figures(line, d) for d in difficulties])
+    each = [", ".join(f"{value:.3f}" for value in column) for column in own.T]
     if baseline is None or line is baseline:
-        return [f"{value:.3f}" for value in own]
-    return [f"{a:.3f} ({a - b:+.3f})" for a, b in zip(own, figures(baseline, difficulty), strict=True)]
+        return [*each, *(f"{value:.3f}" for value in own.mean(axis=0))]
+    distance = (own - [figures(baseline, d) for d in difficulties]).mean(axis=0)
+    return [*each, *(f"{value:+.3f}" for value in distance)]
 
 
 def main() -> None:

@@ -73,7 +73,7 @@ def main() -> None:
     config = dataclasses.replace(
         defaults,
         workers=8,
-        data=dataclasses.replace(defaults.data, scenes=2000),
+        data=dataclasses.replace(defaults.data, scenes=1600),
         optimiser=dataclasses.replace(defaults.optimiser, steps=options.steps, batch=16, warmup=500, average=0.999),
     )
     started = time.monotonic()

@@ -63,9 +63,13 @@ def test_the_table_tells_the_distance_from_the_baseline() -> None:
         "--steps 9 --threads 1" in line_of(other, result(0.1, 0.1), argparse.Namespace(steps=9, threads=1))["command"]
     )
     rows = {row.split("|")[1].strip(): row for row in table(lines).splitlines()}
-    assert "| 500 | 0.800 | 0.700 | 0.500 | 0.800 |" in rows[BASELINE]
-    assert "| 500 | 0.750 (-0.050) | 0.650 (-0.050) | nan (+nan) |" in rows["spheres"]
+    three = "{0}, {0}, {0}".format
+    each = f"| 500 | {three('0.800')} | {three('0.700')} | {three('0.500')} |"
+    assert f"{each} 0.800 | 0.700 | 0.500 |" in rows[BASELINE]
+    each = f"| 500 | {three('0.750')} | {three('0.650')} | {three('nan')} |"
+    assert f"{each} -0.050 | -0.050 | +nan |" in rows["spheres"]
     assert "| 500 |" not in rows["size-n"]
+    assert len({row.count("|") for row in rows.values()}) == 1
     assert len(rows) == len(ABLATIONS) + 2
 
 

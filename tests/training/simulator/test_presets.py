@@ -51,6 +51,10 @@ def test_training_scenes_vary_within_their_limits() -> None:
     assert all(1.5 <= m.defocus_um <= 5.0 for m in microscopes)
     assert all(-70.0 < min(m.tilts_degree) < -40.0 and 40.0 < max(m.tilts_degree) < 70.0 for m in microscopes)
     assert all(9.5 <= s.voxel_size <= 10.5 and s.periodic for s in specs)
+    depths = [s.shape[0] for s in specs]
+    assert min(depths) == 80
+    assert max(depths) == 300
+    assert 0.3 < np.mean(np.array(depths) >= 200) < 0.5
     assert 0.25 < np.mean([s.gold + s.vesicles + s.strangers > 0 for s in specs]) < 0.55
     for choice in ("phase_flipped", "low_pass_angstrom", "ramp_cutoff", "dose_per_image", "structural_noise"):
         assert len({getattr(m, choice) for m in microscopes}) > 1, choice

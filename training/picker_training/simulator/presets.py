@@ -49,13 +49,16 @@ PRESETS = {
 """`bench12` is the fixed test set: SHREC 2020's classes, tilts and optics with Gaussian noise; `bench12-contaminated`
 adds gold, vesicles and copies of a class that no model of ours was trained on; `sample` comes with the package."""
 
+TRAINING_DEPTHS = (80, 96, 128, 200, 300)
+"""Voxels along z: from lamellae to thick ice, in which more particles lie above one another in every image."""
+
 
 def training_spec(rng: np.random.Generator, *, voxel_size: float = 10.0) -> SceneSpec:
-    """Draw a varied scene: tilt range and step, optics, noise, crowding, contaminants, voxel size."""
+    """Draw a varied scene: tilt range and step, optics, noise, thickness, crowding, contaminants, voxel size."""
     limit = rng.uniform(45.0, 66.0)
     tilts = np.arange(-limit, limit + 1e-6, rng.choice([1.5, 2.0, 3.0, 3.0, 4.0])) + rng.uniform(-3.0, 3.0)
     contaminated = rng.random() < 0.4
-    depth = int(rng.choice([80, 96, 128]))
+    depth = int(rng.choice(TRAINING_DEPTHS))
     microscope = Microscope(
         tilts_degree=tuple(tilts.tolist()),
         defocus_um=float(rng.uniform(1.5, 5.0)),
