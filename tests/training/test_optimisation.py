@@ -6,6 +6,7 @@ import torch
 
 from picker_training.config import OptimiserSection, TrainingConfig
 from picker_training.detectors.options import PointOptions
+from picker_training.muon import Muon
 from picker_training.networks import build_network
 from picker_training.optimisation import build_optimiser, learning_rate
 
@@ -32,7 +33,7 @@ def test_without_warm_up_the_first_step_has_the_whole_rate() -> None:
     assert learning_rate(config(warmup=0, learning_rate=1e-3), 0) == 1e-3
 
 
-@pytest.mark.parametrize(("kind", "made"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam)])
+@pytest.mark.parametrize(("kind", "made"), [("muon", Muon), ("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam)])
 def test_the_kind_is_the_optimiser_s(kind: str, made: type) -> None:
     settings = config(kind=kind, weight_decay=0.01, learning_rate=3e-3)
     optimiser = build_optimiser(settings, build_network(settings))
@@ -41,5 +42,5 @@ def test_the_kind_is_the_optimiser_s(kind: str, made: type) -> None:
 
 
 def test_another_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected one of adamw, adam"):
+    with pytest.raises(ValueError, match="expected one of muon, adamw, adam"):
         OptimiserSection(kind="sgd")

@@ -109,6 +109,14 @@ def test_a_run_may_be_made_longer(tmp_path: Path) -> None:
     assert load_config(tmp_path / "config.toml") == longer
 
 
+def test_a_run_keeps_its_kind_of_optimiser(tmp_path: Path) -> None:
+    prepare_run(tmp_path, CONFIG)
+    other = replace(CONFIG, optimiser=replace(CONFIG.optimiser, kind="adam"))
+    with pytest.raises(UsageError, match="E83 .*kind of optimiser"):
+        prepare_run(tmp_path, other)
+    assert load_config(tmp_path / "config.toml") == CONFIG
+
+
 def test_a_missing_template_is_told_before_any_work(tmp_path: Path, templates: Path) -> None:
     config = replace(CONFIG, model=replace(CONFIG.model, classes=("3gl1", "9xyz")))
     with pytest.raises(UsageError, match="'9xyz'"):

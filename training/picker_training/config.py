@@ -24,7 +24,7 @@ DETECTORS = tuple(CROP_STEPS)
 
 CROP_STEP = min(CROP_STEPS.values())
 
-OPTIMISERS = ("adamw", "adam")
+OPTIMISERS = ("muon", "adamw", "adam")
 
 MOST_WARPED = {"spin_degree": 180.0, "tilt_degree": 15.0, "scale": 0.2}
 """A crop tilted or scaled further would show particles, or a missing wedge, that no tomogram has."""
@@ -94,7 +94,8 @@ class AnnotatedSection:
 class OptimiserSection:
     """How a network learns in `steps`; the exported weights are a moving average, with `average` 0 the last ones.
 
-    kind: `adamw`, whose rate falls by half a cosine, or `adam`, whose rate falls once, to a tenth after two thirds.
+    kind: `muon` or `adamw`, whose rate falls by half a cosine, or `adam`, whose rate falls once, to a tenth after two
+    thirds.
     """
 
     kind: str = "adamw"

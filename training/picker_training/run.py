@@ -42,18 +42,19 @@ CONFIG, CLASSES, BEGUN_WITH = "config.toml", "classes.json", "begun_with.json"
 
 
 def prepare_run(folder: Path, config: TrainingConfig) -> None:
-    """Make a run's folder with its configuration; an existing run must have the same one but for the optimiser.
+    """Make a run's folder with its configuration; an existing run must have the same one but for how it is optimised.
 
     Raises:
-        UsageError: E83 if the folder holds a run with another network, seed or data.
+        UsageError: E83 if the folder holds a run with another network, seed, data or kind of optimiser.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stored = folder / CONFIG
     if stored.exists():
         before = load_config(stored)
-        if replace(before, optimiser=config.optimiser, workers=config.workers) != config:
+        same = replace(before, optimiser=config.optimiser, workers=config.workers) == config
+        if not same or before.optimiser.kind != config.optimiser.kind:
             raise UsageError(
-                83, str(stored), "the run was started with another seed, model or data",
+                83, str(stored), "the run was started with another seed, model, data or kind of optimiser",
                 "give another folder with -o, or the configuration that lies in it",
             )  # fmt: skip
     write_text(stored, dump_config(config))
