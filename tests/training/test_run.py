@@ -112,7 +112,7 @@ def test_a_run_may_be_made_longer(tmp_path: Path) -> None:
 def test_a_run_keeps_its_kind_of_optimiser(tmp_path: Path) -> None:
     prepare_run(tmp_path, CONFIG)
     other = replace(CONFIG, optimiser=replace(CONFIG.optimiser, kind="adam"))
-    with pytest.raises(UsageError, match="E83 .*kind of optimiser"):
+    with pytest.raises(UsageError, match=r"E83 .*kind of optimiser"):
         prepare_run(tmp_path, other)
     assert load_config(tmp_path / "config.toml") == CONFIG
 
@@ -163,6 +163,18 @@ def test_an_unknown_key_is_an_error_and_no_run_is_begun(
     line = f"picker: E83 {wrong}: unknown key optimiser.averages. Fix: did you mean 'average'."
     assert capsys.readouterr().err.splitlines() == [line]
     assert not (tmp_path / "run").exists()
+
+
+def test_of_equally_good_averages_the_last_is_kept(
+    fit: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        training_run, "validation_score",
+        lambda network, config, diameters, volume, step: Score(step=step, f1=0.9, class_f1=1.0, centre_error=1),
+    )  # fmt: skip
+    for steps in ("3", "4"):
+        assert fit("--config", str(tmp_path / "tiny.toml"), "--steps", steps) == 0
+    assert load_average(tmp_path / "run", CONFIG, torch.device("cpu"), Choice.BEST)[1] == 4
 
 
 def test_the_best_average_is_kept_and_taken(

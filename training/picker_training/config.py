@@ -98,9 +98,9 @@ class OptimiserSection:
     thirds.
     """
 
-    kind: str = "adamw"
-    steps: int = 6000
-    batch: int = 4
+    kind: str = "muon"
+    steps: int = 10_000
+    batch: int = 2
     learning_rate: float = 2e-3
     warmup: int = 200
     weight_decay: float = 0.02

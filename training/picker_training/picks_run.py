@@ -12,7 +12,7 @@ from picker_training.datasets.picks import Annotations
 from picker_training.picks_section import PicksSection, parse_pairs
 
 FINE_TUNING = OptimiserSection(
-    steps=800, learning_rate=1e-3, warmup=50, average=0.99, checkpoint_every=50, validate_every=200
+    steps=1200, learning_rate=1e-3, warmup=50, average=0.99, checkpoint_every=50, validate_every=200
 )
 """In place of the defaults where a run begins with a model's weights."""
 

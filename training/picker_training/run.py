@@ -160,8 +160,9 @@ def _run_logged(
 
 
 def _keep_best(folder: Path, network: Detector, score: Score) -> None:
+    """Keep the average that validated best; of equals the last, which learnt longest."""
     before = load_best(folder, torch.device("cpu"))
-    if before is None or before.step >= score.step or score.objective > before.objective:
+    if before is None or before.step >= score.step or score.objective >= before.objective:
         save_best(folder, Best(step=score.step, average=network.state_dict(), objective=score.objective))
 
 
