@@ -3,7 +3,7 @@
     python forked_ranks.py FOLDER
 
 Prints, as JSON, by detector: the losses of both, the largest difference of a weight over the learning rate, and the
-ratio of their mean gradients, which Adam itself does not heed.
+ratio of their mean gradients, which the optimisers themselves do not heed.
 """
 
 import json
@@ -20,7 +20,7 @@ import torch
 
 from picker_training import parallel
 from picker_training.augmentation import Augmentation, Sample
-from picker_training.checkpoint import load_checkpoint
+from picker_training.checkpoint import Checkpoint, load_checkpoint
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig
 from picker_training.detectors.options import PaperOptions, PointOptions, UNetOptions
 from picker_training.trainer import Trainer
@@ -87,6 +87,13 @@ def rank(number: int, port: int, configs: dict[str, TrainingConfig], folder: Pat
                 (folder / name / "losses.json").write_text(json.dumps(losses))
 
 
+def mean_gradient(run: Checkpoint | None) -> float:
+    """Return the norm of the optimiser's moving average of the gradient: AdamW's or, of kernels, Muon's."""
+    states = run.optimiser["state"].values()  # type: ignore[union-attr]
+    averages = [state["exp_avg"] if "exp_avg" in state else state["momentum"] for state in states]
+    return float(torch.cat([average.flatten() for average in averages]).norm())
+
+
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -113,9 +120,9 @@ def main() -> None:
             float((one.weights[k].double() - two.weights[k].double()).abs().max()) / config.optimiser.learning_rate
             for k in one.weights
         ]
-        moments = [sum(float(s["exp_avg"].norm() ** 2) for s in run.optimiser["state"].values()) for run in (one, two)]
+        moments = [mean_gradient(run) for run in (one, two)]
         report[name] = {
-            "alone": alone, "both": both, "difference": max(differences), "gradient": (moments[1] / moments[0]) ** 0.5,
+            "alone": alone, "both": both, "difference": max(differences), "gradient": moments[1] / moments[0],
         }  # fmt: skip
     print(json.dumps(report))
 
