@@ -8,7 +8,7 @@ from torch import nn
 from picker_training.config import OptimiserSection, TrainingConfig
 from picker_training.detectors.base import Detector
 from picker_training.detectors.options import PointOptions
-from picker_training.muon import SIZE_OF_ADAMW, Muon, orthogonal
+from picker_training.muon import MOMENTUM, SIZE_OF_ADAMW, Muon, orthogonal
 from picker_training.networks import build_network
 from picker_training.optimisation import build_optimiser
 
@@ -92,6 +92,22 @@ def test_weights_decay_by_the_rate() -> None:
         parameter.grad = torch.zeros_like(parameter)
     optimiser_of(network, weight_decay=0.5).step()
     assert torch.allclose(kernel, before * (1.0 - 0.5 * RATE))
+
+
+def test_steps_follow_the_gradients_of_before_too() -> None:
+    """Two gradients of one entry each: after both, Nesterov's mean has 0.95^2 x 0.05 of the first."""
+    kernel = torch.zeros(2, 3, requires_grad=True)
+    optimiser = Muon([kernel], [], lr=1.0, weight_decay=0.0)
+    gradients = torch.zeros(2, 2, 3)
+    gradients[0, 0, 0] = gradients[1, 1, 1] = 1.0
+    for gradient in gradients:
+        before = kernel.detach().clone()
+        kernel.grad = gradient.clone()
+        optimiser.step()
+    mean = MOMENTUM**2 * (1 - MOMENTUM) * gradients[0] + (1 - MOMENTUM**2) * gradients[1]
+    expected = -SIZE_OF_ADAMW * 3**0.5 * orthogonal(mean)
+    assert torch.allclose(kernel.detach() - before, expected, atol=1e-4)
+    assert float(expected[0, 0]) < -0.05
 
 
 def test_it_goes_on_from_its_state_as_if_never_stopped() -> None:
