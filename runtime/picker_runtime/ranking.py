@@ -22,10 +22,7 @@ class Ranking:
         self.values, self._keys, counts = _counted(values)
         if counts[_MINUS_ZERO]:
             self.values, self._keys, counts = _counted(values + np.float32(0))  # -0.0 and 0.0 are one value
-        negative = np.arange(BINS - 1, _MINUS_ZERO - 1, -1)  # larger bits are smaller values
-        self._key_of = np.concatenate((negative, np.arange(_MINUS_ZERO)))
-        self._bin_of = np.argsort(self._key_of)
-        self._counts = counts[self._key_of]
+        self._counts = np.concatenate((counts[: _MINUS_ZERO - 1 : -1], counts[:_MINUS_ZERO]))
         self._starts = np.concatenate(([0], np.cumsum(self._counts)))
         self._is_coarse = not (_bits(self.values[:CHUNK]) & 0xFFFF).any() and not (_bits(self.values) & 0xFFFF).any()
         self._sorted: dict[int, NDArray[np.float32]] = {}
@@ -44,7 +41,7 @@ class Ranking:
     def run(self, value: np.float32) -> tuple[int, int]:
         """Return the first place of a value that is there and the one after its last."""
         key = int(_bits(np.array([value], np.float32) + np.float32(0))[0] >> 16)
-        number = int(self._bin_of[key])
+        number = _bin_of(key)
         members, start = self._members(number), int(self._starts[number])
         return start + int(np.searchsorted(members, value)), start + int(np.searchsorted(members, value, "right"))
 
@@ -66,13 +63,25 @@ class Ranking:
     def _members(self, number: int) -> NDArray[np.float32]:
         """Return the values of a bin, sorted."""
         if number not in self._sorted:
-            key = self._key_of[number]
+            key = _key_of(number)
             if self._is_coarse:  # all values of a bin are one
                 one = np.array([key << 16], np.uint32).view(np.float32)[0]
                 self._sorted[number] = np.full(self._counts[number], one, np.float32)
             else:
                 self._sorted[number] = np.sort(self.values[self._keys == key])
         return self._sorted[number]
+
+
+def _bin_of(key: int) -> int:
+    """Return the place among all bins, ascending, of the values with these first bits; of negative ones larger bits
+    are smaller values.
+    """
+    return BINS - 1 - key if key >= _MINUS_ZERO else _MINUS_ZERO + key
+
+
+def _key_of(number: int) -> int:
+    """Return the first bits of the values in a bin."""
+    return BINS - 1 - number if number < _MINUS_ZERO else number - _MINUS_ZERO
 
 
 def _bits(values: NDArray[np.float32]) -> NDArray[np.uint32]:

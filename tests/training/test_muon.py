@@ -1,4 +1,5 @@
 import copy
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 from picker_training.config import OptimiserSection, TrainingConfig
 from picker_training.detectors.base import Detector
 from picker_training.detectors.options import PointOptions
-from picker_training.muon import MOMENTUM, SIZE_OF_ADAMW, Muon, orthogonal
+from picker_training.muon import COEFFICIENTS, MOMENTUM, SIZE_OF_ADAMW, STEPS, Muon, orthogonal
 from picker_training.networks import build_network
 from picker_training.optimisation import build_optimiser
 
@@ -43,6 +44,20 @@ def test_singular_values_come_near_one_and_singular_vectors_stay(shape: tuple[in
     large = values > 0.1 * values.max()
     assert torch.all((turned.diagonal()[large] > 0.6) & (turned.diagonal()[large] < 1.25))
     assert float((turned - torch.diag(turned.diagonal())).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("least", [1.0, 1e-2, 1e-6])
+def test_steps_on_the_square_are_those_on_the_matrix(least: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    u, _, v = torch.linalg.svd(torch.randn(24, 200, generator=generator), full_matrices=False)
+    matrix = u @ torch.diag(torch.logspace(0.0, math.log10(least), 24)) @ v
+    wide = matrix / matrix.norm()
+    a, b, c = COEFFICIENTS
+    for _ in range(STEPS):
+        square = wide @ wide.T
+        wide = a * wide + (b * square + c * square @ square) @ wide
+    assert torch.allclose(orthogonal(matrix), wide, atol=1e-3)
+    assert torch.allclose(orthogonal(matrix.T), wide.T, atol=1e-3)
 
 
 def test_the_size_of_a_gradient_changes_nothing() -> None:

@@ -55,11 +55,18 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Return `(m, n)` with the same singular vectors and singular values near 1, by Newton-Schulz iteration."""
+    """Return `(m, n)` with the same singular vectors and singular values near 1, by Newton-Schulz iteration.
+
+    Each step multiplies by a polynomial of the wide matrix times its transpose; all steps are taken on that product.
+    """
     a, b, c = COEFFICIENTS
     wide: Tensor = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     wide = wide / (wide.norm() + 1e-7)
+    start = wide @ wide.T
+    one = torch.eye(len(start), dtype=start.dtype, device=start.device)
+    whole = one
     for _ in range(STEPS):
-        square = wide @ wide.T
-        wide = a * wide + (b * square + c * square @ square) @ wide
+        square = whole @ start @ whole
+        whole = (a * one + b * square + c * square @ square) @ whole
+    wide = whole @ wide
     return wide if matrix.shape[0] <= matrix.shape[1] else wide.T

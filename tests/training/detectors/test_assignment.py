@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from picker_training.detectors.assignment import PEAK_SIGMA_CELLS, Targets, assign
+from picker_training.detectors.assignment import PEAK_SIGMA_CELLS, REACH_CELLS, Targets, assign
 from picker_training.detectors.base import cell_centres
 
 CPU = torch.device("cpu")
@@ -41,8 +41,9 @@ def test_a_particle_s_own_cell_is_the_one_it_lies_in(position: list[float], cell
 def test_offsets_decode_to_the_position() -> None:
     positions = torch.from_numpy(np.random.default_rng(0).uniform(1.0, 14.0, (1, 3)))
     made = targets(positions.tolist(), [0])
-    decoded = cell_centres((8, 12, 16), 2, CPU) + made.offset[0].permute(1, 2, 3, 0)
-    assert decoded.reshape(-1, 3).numpy() == pytest.approx(np.tile(positions.numpy(), (8 * 12 * 16, 1)), abs=1e-5)
+    decoded = (cell_centres((8, 12, 16), 2, CPU) + made.offset[0].permute(1, 2, 3, 0))[made.near[0] > 0]
+    assert len(decoded) == 27
+    assert decoded.numpy() == pytest.approx(np.tile(positions.numpy(), (27, 1)), abs=1e-5)
 
 
 def test_the_offset_of_the_own_cell_stays_within_it() -> None:
@@ -55,7 +56,6 @@ def test_the_offset_of_the_own_cell_stays_within_it() -> None:
 
 @pytest.mark.parametrize("count", [3, 40])
 def test_every_own_cell_is_exactly_one(count: int) -> None:
-    """With many particles PyTorch computes distances by a matrix product, which must not blur them."""
     rng = np.random.default_rng(2)
     positions = rng.uniform(0.0, 90.0, (count, 3))
     places, classes = torch.from_numpy(positions).float(), torch.zeros(count, dtype=torch.int64)
@@ -73,9 +73,36 @@ def test_objectness_falls_as_a_gaussian_around_the_own_cell() -> None:
 def test_the_nearest_particle_wins_a_cell() -> None:
     made = targets([[8.0, 8.0, 6.0], [8.0, 8.0, 14.0]], [1, 2])
     assert made.class_ids[0, 4, 4, :5].tolist() == [1] * 5
-    assert made.class_ids[0, 4, 4, 5:].tolist() == [2] * 11
+    assert made.class_ids[0, 4, 4, 5:10].tolist() == [2] * 5
     assert made.offset[0, 2, 4, 4, 4] == pytest.approx(6.0 - 8.5)
     assert made.offset[0, 2, 4, 4, 5] == pytest.approx(14.0 - 10.5)
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+@pytest.mark.parametrize("count", [1, 60])
+def test_targets_are_those_of_distances_to_all_particles(count: int, stride: int) -> None:
+    rng = np.random.default_rng(count)
+    positions, classes = rng.uniform(-3.0, 50.0, (count, 3)).astype(np.float32), rng.integers(0, 12, count)
+    shape = (40 // stride, 48 // stride, 32 // stride)
+    made = assign(
+        [torch.from_numpy(positions)], [torch.from_numpy(classes)], (40, 48, 32), halo=0, stride=stride, device=CPU
+    )
+    own = np.floor((positions + 0.5) / stride)
+    cells = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
+    from_own = np.linalg.norm(cells[..., None, :] - own, axis=-1).min(axis=-1)
+    assert made.objectness[0].numpy() == pytest.approx(np.exp(-(from_own**2) / (2 * PEAK_SIGMA_CELLS**2)), abs=1e-5)
+    near = from_own <= REACH_CELLS
+    assert np.array_equal(made.near[0].numpy() > 0, near)
+    to_all = positions - (cells * stride + (stride - 1) / 2)[near][:, None]
+    nearest = np.linalg.norm(to_all, axis=-1).argmin(axis=-1)
+    assert np.array_equal(made.class_ids[0].numpy()[near], classes[nearest])
+    wanted = np.take_along_axis(to_all, nearest[:, None, None], axis=1)[:, 0]
+    assert made.offset[0].permute(1, 2, 3, 0).numpy()[near] == pytest.approx(wanted, abs=1e-4)
+
+
+def test_of_two_particles_in_one_place_the_first_is_learnt() -> None:
+    made = targets([[8.0, 8.0, 8.0]] * 3, [3, 1, 2])
+    assert set(made.class_ids[0][made.near[0] > 0].tolist()) == {3}
 
 
 def test_only_the_cells_around_a_particle_learn_class_and_offset() -> None:

@@ -108,7 +108,10 @@ class StoredScene:
         low = [int(i.min()) for i in index]
         box = tuple(slice(a, int(i.max()) + 1) for a, i in zip(low, index, strict=True))
         part = np.asarray(self.volumes[which][box], np.float32)
-        return part[np.ix_(*(i - a for i, a in zip(index, low, strict=True)))]
+        for axis, (first, places) in enumerate(zip(low, index, strict=True)):
+            if not np.array_equal(places, np.arange(first, first + part.shape[axis])):
+                part = np.take(part, places - first, axis)
+        return part
 
 
 def reflected(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:

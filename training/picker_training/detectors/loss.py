@@ -22,15 +22,19 @@ OFFSET_WEIGHT = 0.5
 def point_loss(prediction: Prediction, targets: Targets, options: PointOptions) -> Loss:
     """Return the loss of a head; objectness per particle, class and offset per weighted cell near one."""
     near = targets.near * targets.counts
-    total = near.sum().clamp(min=1.0)
-    offset = functional.smooth_l1_loss(prediction.offset, targets.offset, reduction="none").sum(dim=1)
+    learnt = near > 0
+    weight = near[learnt]
+    total = weight.sum().clamp(min=1.0)
+    wanted, said = (offset.movedim(1, -1)[learnt] for offset in (targets.offset, prediction.offset))
+    offset = functional.smooth_l1_loss(said, wanted, reduction="none").sum(dim=1)
     parts = {"objectness": _objectness(prediction, targets, options)}
     if options.objectness == "own":
         classes = functional.cross_entropy(
-            prediction.classes, targets.class_ids, reduction="none", label_smoothing=options.label_smoothing
-        )
-        parts["classes"] = (classes * near).sum() / total
-    parts["offset"] = (offset * near).sum() / total
+            prediction.classes.movedim(1, -1)[learnt], targets.class_ids[learnt],
+            reduction="none", label_smoothing=options.label_smoothing,
+        )  # fmt: skip
+        parts["classes"] = (classes * weight).sum() / total
+    parts["offset"] = (offset * weight).sum() / total
     weights = {"classes": options.class_weight, "offset": OFFSET_WEIGHT}
     return Loss(parts, sum((weights.get(name, 1.0) * value for name, value in parts.items()), torch.zeros(())))
 
