@@ -82,6 +82,18 @@ def test_an_unsure_class_costs_its_entropy() -> None:
     assert float(point_loss(untrained(made), made).parts["classes"]) == pytest.approx(np.log(CLASSES), rel=1e-5)
 
 
+def test_classes_and_offsets_are_weighed_by_how_near_their_cells_are() -> None:
+    made, generator = targets(), torch.Generator().manual_seed(4)
+    shape = made.objectness.shape
+    classes, offset = (torch.randn(1, n, *shape[1:], generator=generator) for n in (CLASSES, 3))
+    loss = point_loss(Prediction(torch.zeros(shape), classes, offset), made)
+    wanted = torch.softmax(classes, dim=1).gather(1, made.class_ids.unsqueeze(1)).squeeze(1).log()
+    apart = (offset - made.offset).abs()
+    smooth = torch.where(apart < 1.0, apart**2 / 2, apart - 0.5).sum(dim=1)
+    for name, cost in (("classes", -wanted), ("offset", smooth)):
+        assert float(loss.parts[name]) == pytest.approx(float((cost * made.near).sum() / made.near.sum()), rel=1e-5)
+
+
 def test_the_focal_loss_is_that_of_the_formula() -> None:
     made = targets()
     probability = torch.sigmoid(torch.tensor(RARE, dtype=torch.float64))
