@@ -91,7 +91,6 @@ ABLATIONS = (
     Ablation(name="label-smoothing", changes={"point": {"label_smoothing": 0.1}}),
     Ablation(name="class-window-3", changes={"point": {"class_window": 3}}, reads="average"),
     Ablation(name="objectness-of-classes", changes={"point": {"objectness": "classes"}}),
-    Ablation(name="class-levels-2", changes={"point": {"class_levels": 2}}),
     Ablation(name="deep-supervision", changes={"point": {"deep_supervision": 0.3}}),
     Ablation(name="spheres", changes={"point": {"sphere_weight": 0.5}}),
     Ablation(name="mixed-samples", changes={"data": {"mix_probability": 0.3}}),

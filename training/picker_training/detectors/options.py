@@ -11,7 +11,6 @@ class PointOptions:
 
     widths, blocks: of the stages at strides 2, 4 and 8, their channels and residual blocks on the way down.
     objectness: `own`, an output beside the classes; `classes`, the best of one sigmoid a class.
-    class_levels: 1, or 2 if what stride 4 says of the classes is added to what stride 2 says.
     class_window: edge of the cube of cells, odd, over which probabilities are averaged before the best class is taken.
     assignment: `gaussian`, a peak of objectness on each particle's cell, class and offset learnt in 3x3x3 cells;
     `own_cell`, that cell alone; `aligned`, the cells whose class and place agree best (`task_aligned.py`).
@@ -24,7 +23,6 @@ class PointOptions:
     widths: tuple[int, ...] = (32, 64, 96)
     blocks: tuple[int, ...] = (0, 1, 2)
     objectness: str = "own"
-    class_levels: int = 1
     class_window: int = 1
     assignment: str = "gaussian"
     objectness_loss: str = "focal"
@@ -42,7 +40,6 @@ class PointOptions:
             require(value in known, f"{key} is {value!r}, expected one of {', '.join(known)}")
         for key in ("class_weight", "deep_supervision", "sphere_weight"):
             require(getattr(self, key) >= 0, f"{key} is {getattr(self, key)}, expected 0 or more")
-        require(self.class_levels in (1, 2), f"class_levels is {self.class_levels}, expected 1 or 2")
         odd = self.class_window >= 1 and self.class_window % 2
         require(odd, f"class_window is {self.class_window}, expected an odd number of cells")
         smoothing = self.label_smoothing

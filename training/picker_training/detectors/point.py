@@ -22,7 +22,7 @@ from picker_training.loading import Batch
 RARE = -4.6
 """Initial objectness logit: a probability of 0.01, so that the first steps are not spent on unlearning 0.5."""
 
-SHAPE = ("objectness", "class_levels", "class_window", "deep_supervision", "sphere_weight")
+SHAPE = ("objectness", "class_window", "deep_supervision", "sphere_weight")
 """Options that, beside widths and blocks, fix the network or what it means; the others are how it learns."""
 
 FREE = ("class_window", "blocks")
@@ -53,7 +53,6 @@ class PointDetector(Detector):
         self.fuse2 = Fuse(middle, fine)
         self.refine2 = Convolution(fine, fine)
         self.head = self._head(fine)
-        self.coarse_classes = nn.Conv3d(middle, classes, 1) if options.class_levels > 1 else None
         self.deep_head = self._head(middle) if options.deep_supervision > 0 else None
         self.sphere_head = nn.Conv3d(fine, 1 + classes, 1) if options.sphere_weight > 0 else None
         self.register_buffer("diameters_voxels", torch.zeros(classes), persistent=False)
@@ -71,8 +70,7 @@ class PointDetector(Detector):
         at8 = self.stage8(self.down8(at4))
         at4 = self.refine4(self.fuse4(at8, at4))
         at2 = self.refine2(self.fuse2(at4, at2))
-        coarse = self.coarse_classes(at4) if self.coarse_classes is not None else None
-        prediction = read_head(self.head(at2), self.options, coarse)
+        prediction = read_head(self.head(at2), self.options)
         if self.training and self.deep_head is not None:
             prediction = replace(prediction, deep=read_head(self.deep_head(at4), self.options))
         if self.training and self.sphere_head is not None:
@@ -111,7 +109,7 @@ class PointDetector(Detector):
     def class_rows(self) -> list[tuple[nn.Module, int]]:
         """Return the heads; objectness, or the spheres' background, comes first if there is one."""
         first = 1 if self.options.objectness == "own" else 0
-        heads = [(self.head, first), (self.coarse_classes, 0), (self.deep_head, first), (self.sphere_head, 1)]
+        heads = [(self.head, first), (self.deep_head, first), (self.sphere_head, 1)]
         return [(head, row) for head, row in heads if head is not None]
 
     def facts(self) -> dict[str, Any]:

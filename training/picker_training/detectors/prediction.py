@@ -27,17 +27,12 @@ class Prediction:
     spheres: Tensor | None = None
 
 
-def read_head(out: Tensor, options: PointOptions, coarse: Tensor | None = None) -> Prediction:
-    """Return what the channels of a head mean: objectness, if it has its own, classes, offset.
-
-    coarse: class logits of a grid of twice the stride, to be added.
-    """
+def read_head(out: Tensor, options: PointOptions) -> Prediction:
+    """Return what the channels of a head mean: objectness, if it has its own, classes, offset."""
     out = out.float()
-    own = options.objectness == "own"
-    classes = out[:, int(own) : -3]
-    if coarse is not None:
-        classes = classes + functional.interpolate(coarse.float(), scale_factor=2.0, mode="nearest")
-    return Prediction(objectness=out[:, 0] if own else classes.amax(dim=1), classes=classes, offset=out[:, -3:])
+    if options.objectness == "own":
+        return Prediction(objectness=out[:, 0], classes=out[:, 1:-3], offset=out[:, -3:])
+    return Prediction(objectness=out[:, :-3].amax(dim=1), classes=out[:, :-3], offset=out[:, -3:])
 
 
 def class_probabilities(prediction: Prediction, options: PointOptions) -> Tensor:
