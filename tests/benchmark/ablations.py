@@ -1,18 +1,22 @@
 """Ablations of the detector `point` under the protocol `small`: one change at a time, the same scenes and minutes.
 
     python tests/benchmark/ablations.py --templates DIR -o DIR [--data DIR] [--only NAME ...] [--minutes 15 | --steps N]
+                                        [--threads N] [--at-once N]
     python tests/benchmark/ablations.py --list
 
 Each trains on the three tomograms of the protocol, each sample at an SNR of its own, in a folder of its own, with the
 benchmark's own training, thresholds and scores; its line is appended to `ablations.jsonl`. What is there already is not
 run again; an ablation that was stopped goes on. At the end the table of all that are done is printed, and written to
-`ablations.md`. Those marked * do not train: they read the baseline's weights in another way.
+`ablations.md`. Those marked * do not train: they read the baseline's weights in another way. `--at-once 2 --threads 1`
+runs two at a time, which on two cores gets more done than one after the other.
 """
 
 import argparse
 import json
 import shutil
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -211,8 +215,70 @@ def _cells(line: dict[str, Any], baseline: dict[str, Any] | None, difficulties: 
     return [*each, *(f"{value:+.3f}" for value in distance)]
 
 
+def unfinished(options: argparse.Namespace) -> list[Ablation]:
+    """Return the ablations that are wanted and not done."""
+    done = read_lines(options.output / RESULTS)
+    return [a for a in ABLATIONS if (not options.only or a.name in options.only) and a.name not in done]
+
+
+def run_here(
+    wanted: list[Ablation], scenes: BenchmarkScenes, options: argparse.Namespace, device: torch.device
+) -> None:
+    """Run ablations one after the other; each adds its line."""
+    for ablation in wanted:
+        line = line_of(ablation, run_one(ablation, scenes, options, device), options)
+        with (options.output / RESULTS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def run_apart(wanted: list[Ablation], options: argparse.Namespace) -> None:
+    """Run ablations several at a time, each in a process of its own; those that read the baseline's weights are last.
+
+    Raises:
+        SystemExit: if any failed; the others are done.
+    """
+    failed: list[str] = []
+    for reads in (False, True):
+        part = [a for a in wanted if bool(a.reads) == reads]
+        with ThreadPoolExecutor(options.at_once) as pool:
+            statuses = pool.map(lambda a: subprocess.run(command_of(a, options), stdout=subprocess.DEVNULL), part)
+            failed += [a.name for a, status in zip(part, statuses, strict=True) if status.returncode]
+    if failed:
+        raise SystemExit(f"{', '.join(failed)}: not done, for the reasons above; call again to go on")
+
+
+def command_of(ablation: Ablation, options: argparse.Namespace) -> list[str]:
+    """Return the command that runs one ablation with the same options."""
+    given = {key: value for key, value in vars(options).items() if value is not None}
+    for key in ("only", "at_once", "list"):
+        given.pop(key, None)
+    words = [word for key, value in given.items() for word in (f"--{key}", str(value))]
+    return [sys.executable, str(Path(__file__)), *words, "--only", ablation.name]
+
+
 def main() -> None:
     """Run what is missing and print the table."""
+    options = read_options()
+    if options.list:
+        print("\n".join(f"{a.name:24}{a.describe()}" for a in ABLATIONS))
+        return
+    device = choose_device(options.device, options.threads)
+    scenes = prepare_scenes(
+        small_protocol(), options.data or options.output / "scenes", options.templates, device,
+        lambda message: print(message, file=sys.stderr, flush=True),
+    )  # fmt: skip
+    wanted = unfinished(options)
+    if options.at_once > 1:
+        run_apart(wanted, options)
+    else:
+        run_here(wanted, scenes, options, device)
+    text = table(read_lines(options.output / RESULTS))
+    write_text(options.output / TABLE, text)
+    print(text, end="")
+
+
+def read_options(words: list[str] | None = None) -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--templates", type=Path)
     parser.add_argument("-o", "--output", type=Path)
@@ -225,29 +291,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--crop", type=int, help="a rehearsal's smaller crops")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=int, help="of each run")
+    parser.add_argument("--at-once", type=int, default=1, metavar="N", help="so many runs at a time")
     parser.add_argument("--list", action="store_true")
-    options = parser.parse_args()
-    if options.list:
-        print("\n".join(f"{a.name:24}{a.describe()}" for a in ABLATIONS))
-        return
-    if options.templates is None or options.output is None:
+    options = parser.parse_args(words)
+    if not options.list and (options.templates is None or options.output is None):
         parser.error("--templates and -o are needed")
-    device = choose_device(options.device, options.threads)
-    scenes = prepare_scenes(
-        small_protocol(), options.data or options.output / "scenes", options.templates, device,
-        lambda message: print(message, file=sys.stderr, flush=True),
-    )  # fmt: skip
-    path = options.output / RESULTS
-    for ablation in ABLATIONS:
-        wanted = not options.only or ablation.name in options.only
-        if wanted and ablation.name not in read_lines(path):
-            line = line_of(ablation, run_one(ablation, scenes, options, device), options)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-    text = table(read_lines(path))
-    write_text(options.output / TABLE, text)
-    print(text, end="")
+    return options
 
 
 if __name__ == "__main__":

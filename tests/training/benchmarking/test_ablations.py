@@ -1,10 +1,24 @@
 import argparse
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 from benchmark import ablations
-from benchmark.ablations import ABLATIONS, BASELINE, SNRS, Ablation, figures, line_of, read_lines, small_protocol, table
+from benchmark.ablations import (
+    ABLATIONS,
+    BASELINE,
+    SNRS,
+    Ablation,
+    command_of,
+    figures,
+    line_of,
+    read_lines,
+    read_options,
+    small_protocol,
+    table,
+)
 
 from picker_training.benchmarking.learned import LearnedMethod
 from picker_training.benchmarking.running import Result
@@ -99,3 +113,43 @@ def test_what_is_done_is_read_by_name(tmp_path: Path) -> None:
     assert read_lines(path) == {}
     path.write_text('{"name": "a", "n": 1}\n{"name": "b", "n": 2}\n', "utf-8")
     assert read_lines(path)["b"] == {"name": "b", "n": 2}
+
+
+def test_the_command_of_one_has_all_options_of_the_whole() -> None:
+    words = ["--templates", "T", "-o", "O", "--data", "D", "--steps", "9", "--seed", "4", "--threads", "1"]
+    options = read_options([*words, "--only", "spheres", "--only", "halo-8", "--at-once", "2"])
+    command = command_of(ABLATIONS[0], options)
+    assert Path(command[1]).samefile(ablations.__file__)
+    own = vars(read_options(command[2:]))
+    assert own == vars(options) | {"only": [BASELINE], "at_once": 1}
+
+
+def test_several_at_a_time_come_all_and_those_that_read_the_baseline_s_weights_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    together = threading.Barrier(2, timeout=60)
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        name = command[-1]
+        started.append(name)
+        if name in ("spheres", BASELINE):
+            together.wait()
+        return subprocess.CompletedProcess(command, int(name == "halo-8"))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    names = ["no-average", "spheres", BASELINE, "halo-8"]
+    words = [word for name in names for word in ("--only", name)]
+    options = read_options(["--templates", "T", "-o", str(tmp_path), "--at-once", "2", *words])
+    with pytest.raises(SystemExit, match="halo-8: not done"):
+        ablations.run_apart(ablations.unfinished(options), options)
+    assert sorted(started) == sorted(names)
+    assert started[-1] == "no-average"
+
+
+def test_what_is_done_is_not_run_again(tmp_path: Path) -> None:
+    (tmp_path / "ablations.jsonl").write_text('{"name": "spheres"}\n', "utf-8")
+    options = read_options(["--templates", "T", "-o", str(tmp_path), "--only", "spheres", "--only", "halo-8"])
+    assert [a.name for a in ablations.unfinished(options)] == ["halo-8"]
+    everything = read_options(["--templates", "T", "-o", str(tmp_path)])
+    assert len(ablations.unfinished(everything)) == len(ABLATIONS) - 1
