@@ -73,10 +73,8 @@ class Ranking:
 
 
 def _bin_of(key: int) -> int:
-    """Return the place among all bins, ascending, of the values with these first bits; of negative ones larger bits
-    are smaller values.
-    """
-    return BINS - 1 - key if key >= _MINUS_ZERO else _MINUS_ZERO + key
+    """Return the number, in ascending order, of the bin of values with these first bits."""
+    return BINS - 1 - key if key >= _MINUS_ZERO else _MINUS_ZERO + key  # of negative values larger bits are smaller
 
 
 def _key_of(number: int) -> int:

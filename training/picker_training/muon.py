@@ -57,7 +57,8 @@ class Muon(torch.optim.AdamW):
 def orthogonal(matrix: Tensor) -> Tensor:
     """Return `(m, n)` with the same singular vectors and singular values near 1, by Newton-Schulz iteration.
 
-    Each step multiplies by a polynomial of the wide matrix times its transpose; all steps are taken on that product.
+    Each step multiplies by a polynomial of the wide matrix times its transpose; all steps are taken on that product. It
+    has to be exact to float32: TF32 would blur small singular values so that the iteration diverges.
     """
     a, b, c = COEFFICIENTS
     wide: Tensor = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
