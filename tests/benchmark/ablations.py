@@ -33,7 +33,6 @@ from picker_training.benchmarking.running import RESULT, Result, run_entry
 from picker_training.benchmarking.scenes import BenchmarkScenes, prepare_scenes
 from picker_training.checkpoint import load_checkpoint, save_checkpoint
 from picker_training.config import TrainingConfig, dump_config
-from picker_training.detectors.options import POINT_SIZES
 from picker_training.device import choose_device
 from picker_training.evaluation.rules import Rule
 
@@ -74,10 +73,6 @@ class Ablation:
         return keys + " *" if self.reads else keys
 
 
-def _size(size: str) -> dict[str, dict[str, Any]]:
-    return {"point": {"widths": POINT_SIZES[size].widths, "blocks": POINT_SIZES[size].blocks}}
-
-
 def _warped(**bounds: float) -> dict[str, dict[str, Any]]:
     return {"data": {"warp_probability": 0.5, **bounds}}
 
@@ -85,8 +80,6 @@ def _warped(**bounds: float) -> dict[str, dict[str, Any]]:
 ABLATIONS = (
     Ablation(name=BASELINE),
     Ablation(name="another-seed", seeds_on=1),
-    Ablation(name="size-n", changes=_size("n")),
-    Ablation(name="size-m", changes=_size("m")),
     Ablation(name="assignment-own-cell", changes={"point": {"assignment": "own_cell"}}),
     Ablation(name="assignment-aligned", changes={"point": {"assignment": "aligned", "objectness_loss": "varifocal"}}),
     Ablation(name="loss-varifocal", changes={"point": {"objectness_loss": "varifocal"}}),
@@ -105,11 +98,11 @@ ABLATIONS = (
     Ablation(name="erased-boxes", changes={"data": {"erase_probability": 0.3}}),
     Ablation(name="halo-8", changes={"data": {"halo": 8}}),
     Ablation(name="balanced-crops", changes={"data": {"balanced_probability": 0.5}}),
+    Ablation(name="snr-to-0.2", changes={"data": {"snr": (0.02, 0.2)}}),
     Ablation(name="snr-to-2", changes={"data": {"snr": (0.02, 2.0)}}),
     Ablation(name="adamw", changes={"optimiser": {"kind": "adamw"}}),
     Ablation(name="adamw-batch-4", changes={"optimiser": {"kind": "adamw", "batch": 4}}),
     Ablation(name="batch-4", changes={"optimiser": {"batch": 4}}),
-    Ablation(name="batch-1-rate-4e-3", changes={"optimiser": {"batch": 1, "learning_rate": 4e-3}}),
     Ablation(name="rate-1e-3", changes={"optimiser": {"learning_rate": 1e-3}}),
     Ablation(name="rate-4e-3", changes={"optimiser": {"learning_rate": 4e-3}}),
     Ablation(name="crop-64-batch-4", changes={"data": {"crop": 64}, "optimiser": {"batch": 4}}),

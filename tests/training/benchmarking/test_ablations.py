@@ -30,7 +30,7 @@ from picker_training.networks import build_network
 CONFIG = TrainingConfig(data=DataSection(crop=32, halo=0))
 
 
-@pytest.mark.parametrize("ablation", [a for a in ABLATIONS if a.name != "size-m"], ids=lambda a: a.name)
+@pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda a: a.name)
 def test_each_changes_something_and_learns(ablation: Ablation, tmp_path: Path) -> None:
     config = ablation.applied(CONFIG)
     assert (config != CONFIG) == bool(ablation.changes)
@@ -82,7 +82,7 @@ def test_the_table_tells_the_distance_from_the_baseline() -> None:
     assert f"{each} 0.800 | 0.700 | 0.500 |" in rows[BASELINE]
     each = f"| 500 | {three('0.750')} | {three('0.650')} | {three('nan')} |"
     assert f"{each} -0.050 | -0.050 | +nan |" in rows["spheres"]
-    assert "| 500 |" not in rows["size-n"]
+    assert "| 500 |" not in rows["halo-8"]
     assert len({row.count("|") for row in rows.values()}) == 1
     assert len(rows) == len(ABLATIONS) + 2
 
