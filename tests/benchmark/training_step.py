@@ -9,7 +9,6 @@ run sampling goes on in a process of its own, beside the rest. Times are medians
 import argparse
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -20,7 +19,7 @@ import torch
 from picker_training.config import DETECTORS, TrainingConfig
 from picker_training.datasets.scenes import StoredScene
 from picker_training.detectors.options import POINT_SIZES, with_size
-from picker_training.device import choose_device, has_bfloat16
+from picker_training.device import choose_device, half_precision, has_bfloat16
 from picker_training.loading import SampleDataset, collate
 from picker_training.networks import build_network
 from picker_training.optimisation import build_optimiser
@@ -75,17 +74,13 @@ def measure(config: TrainingConfig, steps: int, device: torch.device) -> dict[st
         numbers = range(step * batch, (step + 1) * batch)
         made = timed("sampling", lambda numbers=numbers: collate([samples[i] for i in numbers]))
         cubes = made.cubes.to(device).to(memory_format=torch.channels_last_3d)
-        with _precision(device):
+        with half_precision(device):
             prediction = timed("network", lambda cubes=cubes: network(cubes))
         loss = timed("loss", lambda p=prediction, b=made: network.loss(p, b, halo=config.data.halo).total)
         optimiser.zero_grad(set_to_none=True)
         timed("gradient", loss.backward)
         timed("optimiser", optimiser.step)
     return {part: 1000.0 * median(values[UNTIMED:]) for part, values in times.items()}
-
-
-def _precision(device: torch.device) -> AbstractContextManager[object]:
-    return torch.autocast(device.type, torch.bfloat16) if has_bfloat16(device) else nullcontext()
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from picker_training import parallel
+from picker_training import trainer as trainer_module
 from picker_training.augmentation import Augmentation, Sample
 from picker_training.checkpoint import Checkpoint, load_checkpoint
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig
@@ -70,7 +71,7 @@ def config_of(detector: str, options: object) -> TrainingConfig:
 def train(config: TrainingConfig, folder: Path) -> list[float]:
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    Trainer._half_precision = lambda self: nullcontext()  # type: ignore[method-assign]
+    trainer_module.half_precision = lambda device: nullcontext()
     trainer = Trainer(config, Noise(), folder, CPU, parallel.current())
     trainer.network.prepare(DIAMETERS)
     losses: list[float] = []

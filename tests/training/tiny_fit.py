@@ -40,7 +40,7 @@ CONFIG = TrainingConfig(
 
 def shrink(put: Callable[[object, str, Any], None]) -> None:
     """Make scenes small and steps exact, and log every step; `put` sets an attribute, as a monkeypatch does."""
-    put(trainer.Trainer, "_half_precision", lambda self: nullcontext())
+    put(trainer, "half_precision", lambda device: nullcontext())
     put(run, "REPORT_EVERY", 1)
     put(scenes, "training_spec", lambda rng, voxel_size: replace(SMALL, strangers=1))
     put(training_data, "VALIDATION_SHAPE", SMALL.shape)

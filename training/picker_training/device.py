@@ -1,5 +1,7 @@
 """The device that training and simulation run on, and what it can."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 from picker_runtime.errors import EngineError
@@ -29,3 +31,8 @@ def has_bfloat16(device: torch.device) -> bool:
         able: bool = torch.cuda.is_bf16_supported(including_emulation=False)
         return able
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+def half_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Let networks compute in bfloat16 where the device does, else in float32."""
+    return torch.autocast(device.type, torch.bfloat16) if has_bfloat16(device) else nullcontext()

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from picker_training.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from picker_training.config import TrainingConfig
 from picker_training.detectors.base import Detector, Loss
 from picker_training.detectors.transfer import take_over
-from picker_training.device import has_bfloat16
+from picker_training.device import half_precision
 from picker_training.loading import Batch, Pool, batches
 from picker_training.networks import build_network
 from picker_training.optimisation import build_optimiser, learning_rate
@@ -133,7 +132,7 @@ class Trainer:
             group["lr"] = learning_rate(self.config, self.step)
         cubes = batch.cubes.to(self.device).to(memory_format=torch.channels_last_3d)
         self.parallel.train()
-        with self._half_precision():
+        with half_precision(self.device):
             prediction = self.ranks.whole_prediction(self.parallel(cubes))
         loss = self.network.loss(prediction, self.ranks.whole_batch(batch), halo=self.config.data.halo)
         self.optimiser.zero_grad(set_to_none=True)
@@ -165,12 +164,6 @@ class Trainer:
                     mean.lerp_(value.to(mean.dtype), 1.0 - decay)
                 else:
                     mean.copy_(value)
-
-    def _half_precision(self) -> AbstractContextManager[object]:
-        """Use bfloat16 where the device computes in it, else float32."""
-        if has_bfloat16(self.device):
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
 
     def _progress(self, losses: Mapping[str, float], pace: Pace, elapsed: float, seconds: float) -> Progress:
         steps = self.config.optimiser.steps
