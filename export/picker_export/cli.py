@@ -97,7 +97,9 @@ def engine(
     tomogram: Annotated[
         tuple[int, int, int], typer.Option(metavar="Z Y X", help="Voxels of the tomograms to come.")
     ] = (200, 512, 512),
-    batch: Annotated[int, typer.Option(min=1, help="Cubes per call of the engine.")] = 1,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Cubes per call of the engine, instead of what suits.")
+    ] = None,
     compatible: Annotated[
         bool, typer.Option("--compatible", help="TensorRT: for later versions and other GPUs too, slower.")
     ] = False,

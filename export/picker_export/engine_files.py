@@ -1,5 +1,7 @@
 """Engines built ahead of their first use: a bundle's graph in a precision, for one tile, into the cache or a file."""
 
+import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +13,9 @@ from picker_runtime.atomic import write_bytes
 from picker_runtime.bundle import GRAPHS, Bundle
 from picker_runtime.engines.cache import EngineCache, PlanKey, Say
 from picker_runtime.engines.choice import ON_GPU
+from picker_runtime.engines.driver import probe_driver
 from picker_runtime.engines.networks import announced_build, first_gpu, plan_key
+from picker_runtime.engines.sizing import good_batch
 from picker_runtime.engines.tensorrt import (
     LIBRARIES,
     RTX,
@@ -32,7 +36,8 @@ NAMES = {"tensorrt": TENSORRT.engine, "rtx": RTX.engine}
 class EngineOrder:
     """Which engine to build.
 
-    tile: edges of the cubes, zyx voxels; None for those that detection takes in a tomogram of the shape `tomogram`.
+    tile, batch: edges of the cubes, zyx voxels, and how many at a time; None for what detection takes, on the GPU that
+    is here, in a tomogram of the shape `tomogram`.
     compatible: for later versions and other GPUs too.
 
     Raises:
@@ -43,7 +48,7 @@ class EngineOrder:
     precision: str
     tile: Triple | None = None
     tomogram: Triple
-    batch: int = 1
+    batch: int | None = None
     compatible: bool = False
 
     def __post_init__(self) -> None:
@@ -103,11 +108,18 @@ def _cached(key: PlanKey, build: Callable[[], bytes], say: Say) -> tuple[bytes, 
 
 def _cubes(bundle: Bundle, order: EngineOrder) -> tuple[int, int, int, int, int]:
     card = bundle.card
-    tile = order.tile or tiles_of(card, order.tomogram)[0].cube.shape
+    tiles = tiles_of(card, order.tomogram)
+    tile = order.tile or tiles[0].cube.shape
     if min(tile) < 1 or any(edge % card.alignment for edge in tile):
         problem = f"{tile} has an edge that is no multiple of {card.alignment}"
         raise UsageError(80, "--tile", problem, f"round it to a multiple of {card.alignment}")
-    return (order.batch, 1, *tile)
+    return (order.batch or good_batch(len(tiles), math.prod(tile), free=_memory()), 1, *tile)
+
+
+def _memory() -> int:
+    """Return the bytes of the first GPU's memory; without a GPU, enough for anything."""
+    gpus = probe_driver().gpus
+    return gpus[0].memory if gpus else sys.maxsize
 
 
 def _graph(bundle: Bundle, precision: str, say: Say) -> tuple[bytes, str]:

@@ -23,7 +23,7 @@ from picker_runtime.mrc import ByteSign, MrcFile
 from picker_runtime.nms import pick
 from picker_runtime.records import DetectionRecord, ModelRecord, TomogramRecord
 from picker_runtime.scanning import Scanner, Stages
-from picker_runtime.thresholds import as_array, resolve
+from picker_runtime.thresholds import as_array, of_classes, resolve
 from picker_runtime.tomogram import Tomogram, check_model_voxel_size
 from picker_runtime.worker import Progress
 
@@ -139,7 +139,8 @@ class Picker:
         """
         names = None if classes is None else list(classes)
         defaults = {particle.name: particle.threshold for particle in self.card.classes}
-        chosen = resolve(defaults, floor=self.card.candidate_floor, wanted=thresholds, classes=names)
+        resolved = resolve(defaults, floor=self.card.candidate_floor, wanted=thresholds)
+        chosen = of_classes(resolved, names)
         options: dict[str, Any] = {"invert": invert, "mode0": mode0, "voxel_size": voxel_size, "classes": names}
         self.__enter__()
         stages = Stages()
@@ -150,7 +151,7 @@ class Picker:
             tomogram.check_unchanged()
         options |= {"mask": _path(mask), "tile": list(scan.cube)}
         record = _record(tomogram, source, scan.intensity)
-        return self._picked(record, scan.candidates, chosen, stages, tomogram.warnings, options)
+        return self._picked(record, scan.candidates, resolved, chosen, stages, tomogram.warnings, options)
 
     def expect(self, path: str | os.PathLike[str], *, mode0: ByteSign | None = None) -> None:
         """Tell which tomogram comes after the next one, so that engines that can read it meanwhile do.
@@ -167,15 +168,16 @@ class Picker:
         tomogram: TomogramRecord,
         candidates: Detections,
         thresholds: dict[str, float],
+        chosen: dict[str, float],
         stages: Stages,
         warnings: list[str],
         options: dict[str, Any],
     ) -> Detection:
-        """Pick among the candidates and record how."""
+        """Pick among the candidates and record how; thresholds are those of all classes, chosen those to pick."""
         card = self.card
         picks = pick(
             candidates,
-            thresholds=as_array(thresholds, card.class_names),
+            thresholds=as_array(chosen, card.class_names),
             fraction=card.nms_fraction,
             voxel_size=tomogram.voxel_size_angstrom,
         )
@@ -187,7 +189,7 @@ class Picker:
             thresholds=thresholds,
             nms_fraction=card.nms_fraction,
             floor=card.candidate_floor,
-            counts={name: int(np.sum(picks.class_ids == card.class_names.index(name))) for name in thresholds},
+            counts={name: int(np.sum(picks.class_ids == card.class_names.index(name))) for name in chosen},
             candidates=len(candidates),
             timings=stages.seconds,
             warnings=tuple(warnings),

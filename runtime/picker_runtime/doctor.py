@@ -19,7 +19,9 @@ from picker_runtime.engines.choice import GPU_ENGINES, choose_engine, installed,
 from picker_runtime.engines.driver import probe_driver
 from picker_runtime.engines.threads import available_threads
 from picker_runtime.errors import EngineError, ModelError, PickerError
+from picker_runtime.file_voxels import FileVoxels
 from picker_runtime.geometry import Box
+from picker_runtime.memory_file import MemoryFile
 from picker_runtime.tiling import Tile
 
 REQUIRED = ("picker-cryoet", "numpy", "openvino", "typer")
@@ -162,9 +164,13 @@ class _Cube:
         self._voxels: NDArray[np.float32] = arrays["cubes"][0, 0]
         box = Box((0, 0, 0), self._voxels.shape)
         self.tile = Tile(core=box, cube=box, owned=box)
+        self._file = MemoryFile(self._voxels, name="the self-test")  # engines on GPUs read files only
 
     def read(self, box: Box) -> NDArray[np.float32]:
         return self._voxels[box.slices]
+
+    def raw(self) -> FileVoxels:
+        return self._file.voxels
 
 
 def _difference(found: Candidates, arrays: dict[str, NDArray[Any]], floor: float) -> float:

@@ -25,7 +25,7 @@ from picker_runtime.outputs import (
 )
 from picker_runtime.records import DetectionRecord
 from picker_runtime.settings import DetectSettings, PicksSettings
-from picker_runtime.thresholds import as_array, resolve
+from picker_runtime.thresholds import as_array, of_classes, resolve
 from picker_runtime.worker import Progress
 
 
@@ -113,22 +113,25 @@ def pick_all(settings: PicksSettings, screen: Screen) -> BatchResult:
 def pick_again(path: Path, settings: PicksSettings) -> Detection:
     """Return the detection whose record stands at `path`, with its picks made anew from its candidates.
 
+    Without classes in the settings those that were picked last.
+
     Raises:
         InputError: E44 if the record or its candidates cannot be read.
         UsageError: E80 for an unknown class, or a threshold below the floor of the candidates.
     """
     record = DetectionRecord.read(path)
     wanted = settings.thresholds.wanted(record.thresholds)
-    thresholds = resolve(record.thresholds, floor=record.floor, wanted=wanted, classes=settings.classes)
+    thresholds = resolve(record.thresholds, floor=record.floor, wanted=wanted)
+    chosen = of_classes(thresholds, settings.classes or record.counts)
     candidates = read_candidates(record, path)
     names = record.model.classes
     picks = pick(
         candidates,
-        thresholds=as_array(thresholds, names),
+        thresholds=as_array(chosen, names),
         fraction=record.nms_fraction,
         voxel_size=record.tomogram.voxel_size_angstrom,
     )
-    counts = {name: int(np.count_nonzero(picks.class_ids == names.index(name))) for name in thresholds}
+    counts = {name: int(np.count_nonzero(picks.class_ids == names.index(name))) for name in chosen}
     record = replace(record, thresholds=thresholds, counts=counts)
     return Detection(picks=picks, candidates=candidates, record=record, class_names=names)
 

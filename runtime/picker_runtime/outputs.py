@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from picker_runtime.detections import Detections
 from picker_runtime.detector import Detection
 from picker_runtime.errors import InputError, UsageError
-from picker_runtime.formats import FormatContext, csv, find_writer, read_picks
+from picker_runtime.formats import WRITERS, FormatContext, csv, find_writer, read_picks
+from picker_runtime.formats.base import Centre
 from picker_runtime.records import DetectionRecord, path_from
 
 TOMOGRAM_SUFFIXES = {".mrc", ".rec", ".map", ".gz", ".bz2"}
@@ -56,26 +56,29 @@ def write_outputs(
     *,
     tomogram: Path | None,
     formats: Sequence[str],
-    relion_centre: Literal["core", "python"],
+    relion_centre: Centre,
 ) -> Detection:
     """Write all files of one tomogram to `folder / stem`, the record last; return the detection with it as written.
 
     tomogram: the file that was picked, None for an array.
+    formats: besides csv; those that the record of an earlier run there names are written again, each with its centre,
+    so that all files of a tomogram hold the same picks.
 
     Raises:
         OutputError: E70 or E71 if one cannot be written.
     """
     folder, stem = target.parent, target.name
-    context = replace(_context(detection.record), tomogram=stem, relion_centre=relion_centre)
+    context = replace(_context(detection.record), tomogram=stem)
+    centres = _formats_there(target) | dict.fromkeys(formats, relion_centre)
     written = csv.write(folder, stem, detection.picks, context)
     written += csv.write(folder, stem + CANDIDATES.removesuffix(".csv"), detection.candidates, context)
-    for name in dict.fromkeys(formats):
+    for name, centre in centres.items():
         if name != "csv":
-            written += find_writer(name)(folder, stem, detection.picks, context)
+            written += find_writer(name)(folder, stem, detection.picks, replace(context, relion_centre=centre))
     written.append(folder / (stem + RECORD))
     origin = replace(detection.record.tomogram, name=stem, path=path_from(folder, tomogram) if tomogram else "")
     names = tuple(dict.fromkeys(file.relative_to(folder).as_posix() for file in written))
-    record = replace(detection.record, tomogram=origin, outputs=names)
+    record = replace(detection.record, tomogram=origin, outputs=names, formats=centres)
     record.write(written[-1])
     return replace(detection, record=record)
 
@@ -111,6 +114,15 @@ def read_candidates(record: DetectionRecord, path: Path) -> Detections:
         problem = f"{len(candidates)} candidates, {path.name} says {record.candidates}"
         raise InputError(44, file.name, problem, "run `detect` again")
     return candidates
+
+
+def _formats_there(target: Path) -> dict[str, Centre]:
+    """Return the formats in which an earlier run wrote this tomogram, each with its centre."""
+    try:
+        earlier = DetectionRecord.read(target.with_name(target.name + RECORD)).formats
+    except InputError:
+        return {}
+    return {name: centre for name, centre in earlier.items() if name in WRITERS}
 
 
 def _context(record: DetectionRecord) -> FormatContext:

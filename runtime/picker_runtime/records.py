@@ -8,6 +8,7 @@ from typing import Any
 from picker_runtime import strict_json
 from picker_runtime.atomic import write_text
 from picker_runtime.errors import InputError
+from picker_runtime.formats.base import Centre
 from picker_runtime.geometry import Triple
 
 SCHEMA = 1
@@ -45,11 +46,13 @@ class ModelRecord:
 class DetectionRecord:
     """Everything about one detection but the picks themselves.
 
-    thresholds, counts: by class name; counts are of the picks after thresholds and NMS.
+    thresholds: by class name, of every class of the model.
+    counts: by class name, of the classes that were picked; of the picks after thresholds and NMS.
     floor: the lowest score among the candidates that were kept; no threshold can go below it.
     candidates: number of candidates in `<stem>.candidates.csv`.
     timings: seconds by stage.
     outputs: names of the files written beside the record.
+    formats: those that were asked for besides csv, each with the centre that RELION's coordinates start at.
 
     Raises:
         ValueError: for an unknown schema, an impossible size, or a class the model does not have.
@@ -66,6 +69,7 @@ class DetectionRecord:
     timings: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    formats: dict[str, Centre] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 

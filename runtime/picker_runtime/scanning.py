@@ -61,12 +61,14 @@ class Scanner:
         area: Mask | None = None,
         *,
         invert: bool = False,
+        intensity: Intensity | None = None,
         stages: Stages | None = None,
         progress: Progress = lambda done, total: None,
     ) -> Scan:
         """Return a tomogram's candidates; what is odd about it is added to its warnings.
 
-        area: where to look; None for everywhere. stages: told when each stage ends.
+        area: where to look; None for everywhere. intensity: None for the tomogram's own, measured.
+        stages: told when each stage ends.
 
         Raises:
             InputError, EngineError, UsageError: as measuring, running and tiling do.
@@ -77,7 +79,7 @@ class Scanner:
         if area is not None:
             tiles = [tile for tile in tiles if area.touches(tile)]
         stages.end("open")
-        intensity = measure(tomogram)
+        intensity = intensity or measure(tomogram)
         stages.end("statistics")
         source = NormalisedSource(tomogram, intensity, invert)
         self._check_polarity(source, tomogram, invert)

@@ -6,7 +6,7 @@ import json
 import math
 import types
 from collections.abc import Callable
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
@@ -59,6 +59,10 @@ def _convert(value: Any, kind: Any, place: str) -> Any:
     if origin in (Union, types.UnionType):
         inner = next(a for a in arguments if a is not type(None))
         return None if value is None else _convert(value, inner, place)
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{place} is {json.dumps(value)[:40]}, expected {' or '.join(map(json.dumps, arguments))}")
+        return value
     if origin is tuple:
         return _array(value, arguments, place)
     if origin is dict:

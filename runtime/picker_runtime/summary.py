@@ -25,7 +25,7 @@ def picks_table(record: DetectionRecord, picks: Detections) -> str:
     """Return the picks of one tomogram per class: count, threshold, median score; with a line for all classes."""
     rows = [("class", "picks", "threshold", "median score")]
     for class_id, name in enumerate(record.model.classes):
-        if name not in record.thresholds:
+        if name not in record.counts:
             continue
         scores = picks.scores[picks.class_ids == class_id]
         rows.append((one_line(name), str(len(scores)), f"{record.thresholds[name]:.3f}", _median(scores)))

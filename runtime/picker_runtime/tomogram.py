@@ -168,7 +168,7 @@ def check_model_voxel_size(tomogram_voxel_size: float, model_voxel_size: float, 
     """
     if abs(tomogram_voxel_size / model_voxel_size - 1) > MODEL_TOLERANCE:
         problem = f"voxel size {tomogram_voxel_size:.4g} A, the model is for {model_voxel_size:.4g} A within 2 %"
-        fix = f"rebin it to {model_voxel_size:.4g} A, or claim that size: --voxel-size {model_voxel_size:.4g}"
+        fix = f"rebin it to {model_voxel_size:.4g} A; only if the size is wrong, give the true one: --voxel-size"
         raise InputError(30, subject, problem, fix)
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from picker_export import engine_files
 from picker_export.cli import app
 from picker_runtime.bundle import Bundle, write_card
 from picker_runtime.console import run
-from picker_runtime.engines.driver import probe_driver
+from picker_runtime.engines.driver import Driver, Gpu, probe_driver
 
 needs_rtx = pytest.mark.usefixtures("rtx")
 
@@ -45,6 +46,23 @@ def test_it_goes_to_the_cache_and_is_built_once(cache: Path) -> None:
     other, _ = engine("--tile", 48, 48, 40, "--batch", 2, "--precision", "fp32")
     assert other["file"] != facts["file"]
     assert other["cubes"] == [2, 1, 48, 48, 40]
+
+
+@needs_rtx
+@pytest.mark.parametrize(
+    ("memory", "options", "cubes"),
+    [(None, [], [2, 1, 200, 184, 264]), (2**37, [], [2, 1, 200, 184, 264]), (2**32, [], [1, 1, 200, 184, 264]),
+     (2**37, ["--batch", "3"], [3, 1, 200, 184, 264])],
+)  # fmt: skip
+def test_cubes_and_batch_are_those_that_detection_takes(
+    memory: int | None, options: list[str], cubes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each (200, 512, 512) is six tiles of 9.7 million voxels: two keep a GPU busy, two do not fit in 4 GiB."""
+    gpus = () if memory is None else (Gpu(index=0, name="A GPU", compute_capability=(8, 6), memory=memory),)
+    monkeypatch.setattr(engine_files, "probe_driver", lambda: Driver(gpus=gpus))
+    monkeypatch.setattr(engine_files, "announced_build", lambda *_, **__: b"plan")
+    facts, _ = engine("--tomogram", 200, 512, 512, "-o", tmp_path / "plan", *options)
+    assert facts["cubes"] == cubes
 
 
 @pytest.fixture

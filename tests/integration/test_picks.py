@@ -77,6 +77,45 @@ def test_in_place_the_record_follows_the_picks(folder: Path, tmp_path: Path) -> 
     assert before["b.csv"] == after["b.csv"]
 
 
+def test_in_place_every_format_that_is_there_follows_the_picks(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder / "picks", tmp_path / "picks")
+    assert picker("picks", "picks", "--format", "relion5", "--relion-centre", "python").status == 0
+    assert picker("picks", "picks", "--threshold", "0.65", "--format", "coords").status == 0
+    named = json.loads((tmp_path / "picks/001.json").read_text())["outputs"]
+    (tmp_path / "new").mkdir()
+    arguments = ["--threshold", "0.65", *FORMAT_OPTIONS, "--relion-centre", "python"]
+    assert picker("picks", "picks", "-o", "new/picks", *arguments).status == 0
+    inside, anew = contents(tmp_path / "picks"), contents(tmp_path / "new/picks")
+    index = inside.pop("particles_index.star")
+    assert index == anew.pop("particles_index.star").replace(b"new/picks/", b"picks/")
+    assert inside.keys() == anew.keys()
+    assert [name for name in inside if not name.endswith(".json") and inside[name] != anew[name]] == []
+    assert set(named) == {name for name in inside if name.startswith("001")} | {"particles_index.star"}
+
+
+def test_classes_that_were_left_out_can_be_picked_later(folder: Path, tmp_path: Path) -> None:
+    """Those picked last stay chosen until others are; thresholds stay those of all classes."""
+
+    def picked(*options: str) -> tuple[dict[str, int], dict[str, float]]:
+        assert picker("picks", folder / "picks/001.csv", *options).status == 0
+        record = json.loads((tmp_path / "out/001.json").read_text())
+        return record["counts"], record["thresholds"]
+
+    out, start = ("-o", str(tmp_path / "out")), folder / "picks"
+    both, thresholds = picked(*out)
+    shutil.copytree(start, tmp_path / "picks")
+    folder = tmp_path
+    assert picked(*out, "--classes", "large") == ({"large": both["large"]}, thresholds)
+    folder = tmp_path / "again"
+    shutil.copytree(tmp_path / "out", folder / "picks")
+    assert picked(*out) == ({"large": both["large"]}, thresholds)
+    assert picked(*out, "--classes", "small") == ({"small": both["small"]}, thresholds)
+    assert picked(*out, "--classes", "small,large") == (both, thresholds)
+
+
 @pytest.mark.parametrize("name", ["001.csv", "001.candidates.csv", "001.json"])
 def test_any_file_of_a_detection_names_it(name: str, folder: Path, tmp_path: Path) -> None:
     assert picker("picks", folder / "picks" / name, "-o", tmp_path / "out").status == 0

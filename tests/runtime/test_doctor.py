@@ -9,6 +9,7 @@ from picker_runtime.card import ModelCard
 from picker_runtime.doctor import Finding, examine, gemm_gflops
 from picker_runtime.engines import choice, open_engine
 from picker_runtime.engines.base import Candidates, FakeEngine
+from picker_runtime.engines.child import ChildEngine
 from picker_runtime.engines.driver import Driver, Gpu
 from picker_runtime.errors import EngineError
 from picker_runtime.geometry import Box
@@ -169,6 +170,20 @@ def test_every_usable_engine_is_tested_and_the_others_have_a_fix(models: Path, m
     assert "engine tensorrt: tensorrt is not installed. Fix: pip install 'picker-cryoet[tensorrt]'" in texts
     [chosen] = [text for text in texts if text.startswith("auto takes")]
     assert chosen.startswith("auto takes the engine tensorrt-rtx: runs on A GPU")
+
+
+def test_an_engine_in_a_process_of_its_own_passes(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As GPU engines do, it takes voxels from files only."""
+    on(monkeypatch, WITH_GPU, there={"tensorrt_rtx", "cuda.bindings"})
+
+    def apart(name: str, graph: Path) -> ChildEngine:
+        arguments = {"name": "openvino", "graph": str(graph), "threads": 1}
+        return ChildEngine(name, factory="runtime.engines.child_engines:opened", arguments=arguments)
+
+    monkeypatch.setattr("picker_runtime.doctor.open_engine", apart)
+    findings = list(examine(gemm=False))
+    assert status(findings) == 0
+    assert any(f.text.startswith("engine tensorrt-rtx in fp32 on the self-test of golden: differs") for f in findings)
 
 
 def test_the_onnx_runtime_for_cpus_is_no_failed_gpu_engine(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

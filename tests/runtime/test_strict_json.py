@@ -1,7 +1,7 @@
 """Strict JSON: what parses, and what each refusal says."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -21,6 +21,7 @@ class Outer:
     shape: tuple[int, int] = (1, 2)
     table: dict[str, float | None] = field(default_factory=dict)
     free: dict[str, Any] = field(default_factory=dict)
+    sides: dict[str, Literal["left", "right"]] = field(default_factory=dict)
 
 
 def test_round_trip() -> None:
@@ -31,6 +32,7 @@ def test_round_trip() -> None:
         shape=(4, 5),
         table={"a": None, "b": 2.0},
         free={"x": [1, {}]},
+        sides={"a": "right"},
     )
     assert strict_json.parse(Outer, strict_json.dump(value)) == value
 
@@ -53,6 +55,7 @@ def test_a_whole_number_serves_as_a_number() -> None:
         ('{"name": "a", "count": 1, "shape": [1]}', "shape has 1 values, expected 2"),
         ('{"name": "a", "count": 1, "shape": "12"}', 'shape is "12", expected an array'),
         ('{"name": "a", "count": 1, "table": {"b": "2"}}', 'table.b is "2", expected a number'),
+        ('{"name": "a", "count": 1, "sides": {"b": ["left"]}}', r'sides.b is \["left"\], expected "left" or "right"'),
         ('{"name": "a", "count": 1, "inner": [{"size": NaN}]}', "NaN is not a finite number"),
         ('{"name": "a", "count": 1, "inner": [{"size": 1e999}]}', "1e999 is not a finite number"),
         ('{"name": "a", "count": 1, "free": {"x": -Infinity}}', "-Infinity is not a finite number"),

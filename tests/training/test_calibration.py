@@ -123,6 +123,13 @@ def test_a_scene_without_picks_keeps_a_threshold_of_the_grid() -> None:
     assert set(choose_thresholds([empty], 2)[0]) <= set(THRESHOLD_GRID)
 
 
+def test_a_class_that_no_scene_holds_gets_the_median_of_the_others_thresholds() -> None:
+    picks = [(0.8, 0, True, True), (0.6, 1, True, True), (0.4, 2, True, True), (0.55, 3, False, False)]
+    thresholds, _ = choose_thresholds([judged(picks, [1, 1, 1, 0])], 4)
+    others, _ = choose_thresholds([judged(picks[:3], [1, 1, 1])], 3)
+    assert thresholds.tolist() == [*others, np.median(others)]
+
+
 def test_picks_are_judged_by_place_then_class(golden_model: Path) -> None:
     card = Bundle.open(golden_model).card  # classes of 50 and 80 A, thresholds 0.2, floor 0.05
     scene = AnnotatedVolume(

@@ -11,6 +11,8 @@ from picker_runtime.formats import read_named_picks
 from picker_training import cli, training_data
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig, dump_config, load_config
 from picker_training.detectors.options import PointOptions
+from picker_training.evaluation import scoring
+from picker_training.run import read_diameters
 from picker_training.simulator.scene import simulate
 from picker_training.simulator.templates import Template
 
@@ -48,6 +50,46 @@ def test_fit_trains_on_some_and_scores_the_others(data_set: Path, capsys: pytest
     assert out.startswith(f"model_2: {run}/held_out/model_2.csv\n")
     assert "mean class F1" in out
     assert isinstance(read_named_picks(run / "held_out/model_2.csv"), list)
+
+
+def test_lists_of_2019_are_scored_by_their_own_rule(
+    data_set: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(scoring, "score_files", lambda rule, *_: asked.append(rule))
+    monkeypatch.setattr("picker_training.evaluation.report.table", str)
+    for path in data_set.glob("*/particle_locations.txt"):
+        rows = [line.split() for line in path.read_text().splitlines()]
+        path.write_text("".join(f"{name} {z} {y} {x} {' '.join(rest)}\n" for name, x, y, z, *rest in rows))
+    options = ("--held-out", "model_2", "--config", str(data_set.parent / "tiny.toml"), "--year", "2019")
+    assert fit(data_set, *options) == 0
+    assert asked == ["shrec2019"]
+    assert fit(data_set, *options, "--rule", "shrec2020") == 2
+    assert "E80 --rule shrec2020: reads particle lists in another order" in capsys.readouterr().err
+
+
+def test_by_distance_the_diameters_are_the_run_s(data_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, float]] = []
+    monkeypatch.setattr(scoring, "score_files", lambda rule, truth, picks, options: asked.append(options.diameters))
+    monkeypatch.setattr("picker_training.evaluation.report.table", str)
+    config = str(data_set.parent / "tiny.toml")
+    assert fit(data_set, "--held-out", "model_2", "--config", config, "--rule", "distance") == 0
+    assert asked == [read_diameters(data_set.parent / "run")]
+
+
+@pytest.mark.parametrize(
+    ("options", "stray"),
+    [
+        (["--ignore-mask", "m.mrc"], "--ignore-mask"), (["--invert"], "--invert"), (["--class", "a"], "--class"),
+        (["--validation", "two"], "--validation"), (["--held-out", "x"], "--held-out"), (["--year", "2019"], "--year"),
+    ],
+)  # fmt: skip
+def test_options_about_data_need_the_data(
+    options: list[str], stray: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["fit", "-o", str(tmp_path / "run"), *options]) == 2
+    assert f"E80 {stray}: says nothing without " in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_classes_are_those_of_the_data_set(data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:

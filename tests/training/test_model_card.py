@@ -80,6 +80,11 @@ def test_the_network_runs_as_an_engine(card: ModelCard) -> None:
         assert np.array_equal(outputs[name], value.numpy())
 
 
+def test_the_decoding_is_on_the_network_s_device(card: ModelCard) -> None:
+    detector = decoded(build_network(CONFIG).to("meta"), card)
+    assert {value.device.type for value in (*detector.parameters(), *detector.buffers())} == {"meta"}
+
+
 def test_a_bundle_without_weights_has_no_network(golden_model: Path, card: ModelCard) -> None:
     bundle = Bundle.open(golden_model)
     with pytest.raises(ModelError, match="does not describe a network") as undescribed:

@@ -11,9 +11,11 @@ import pytest
 import torch
 from training.phantoms import CLASSES, SMALL, write_phantoms
 
+from picker_runtime.bundle import Bundle
 from picker_runtime.errors import UsageError
 from picker_training import cli, training_data
 from picker_training import run as training_run
+from picker_training.checkpoint import load_checkpoint
 from picker_training.choice import Choice
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig, dump_config, load_config
 from picker_training.datasets import scenes
@@ -226,6 +228,39 @@ def test_a_run_that_begins_with_a_model_says_so(
     assert fit("--config", str(tmp_path / "tiny.toml"), "--from", "shrec12") == 0
     origin = json.loads((tmp_path / "run/begun_with.json").read_text())
     assert (origin["model"], origin["training"]["crop"]) == ("shrec12", 96)
+
+
+@pytest.mark.parametrize("killed_at", ["open_data", "Trainer.run"])
+def test_a_run_that_is_killed_before_its_first_step_still_begins_with_the_model(
+    killed_at: str, fit: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    model = PointDetector(12, CONFIG.point)
+    monkeypatch.setattr(training_run, "load_network", lambda bundle: model)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as here:
+        here.setattr(f"picker_training.run.{killed_at}", killed)
+        assert fit("--config", str(tmp_path / "tiny.toml"), "--from", "shrec12") == 130
+    begun = load_checkpoint(tmp_path / "run", torch.device("cpu"))
+    if killed_at == "open_data":
+        assert begun is None
+        assert fit() == 2
+        assert "the run is to begin with shrec12" in capsys.readouterr().err
+        assert fit("--from", "shrec12", "--minutes", "0") == 0
+    else:
+        assert begun is not None
+        assert (begun.step, begun.weights.keys()) == (0, model.state_dict().keys())
+        assert torch.equal(begun.weights["stem.0.weight"], model.state_dict()["stem.0.weight"])
+        assert fit() == 0
+
+
+def test_a_run_under_way_does_not_claim_another_beginning(fit: Callable[..., int], tmp_path: Path) -> None:
+    assert fit("--config", str(tmp_path / "tiny.toml")) == 0
+    training_run._note_origin(tmp_path / "run", Bundle.open("shrec12"))
+    assert not (tmp_path / "run/begun_with.json").exists()
 
 
 def test_calibration_volumes_are_scenes_of_every_seed_and_snr(templates: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from picker_training.evaluation.distance import match
 
 THRESHOLD_GRID: NDArray[np.float64] = np.round(np.arange(0.06, 0.90, 0.01), 2)
 SWEEPS = 4
+START = 0.25
 
 TIE = 1e-9
 """Values of the objective that differ by less differ by rounding."""
@@ -31,7 +32,7 @@ def candidates_of(
     """Return the rounded candidates of a scene, as the runtime finds them, where its particles are known."""
     scanner = Scanner(engine=engine, card=card, tile=tile, halo=card.halo if halo is None else halo)
     with Tomogram.from_array(scene.volume, scene.voxel_size) as tomogram:
-        candidates = scanner.scan(tomogram).candidates
+        candidates = scanner.scan(tomogram, intensity=scene.intensity).candidates
     return candidates.select(scene.judges(candidates.positions))
 
 
@@ -156,17 +157,21 @@ def choose_thresholds(
 ) -> tuple[NDArray[np.float64], float]:
     """Return thresholds `(classes,)` with the best sum of localisation F and mean class F over the scenes, and it.
 
-    One class at a time over a grid, a few sweeps through all of them; of equally good ones the middle.
+    One class at a time over a grid, a few sweeps through all of them; of equally good ones the middle. A class that
+    has no particle in any scene gets the median of the others' thresholds.
     beta: so many times as much as precision recall counts in F: 1 for F1, 4 to miss little.
     """
     counts = [_counts(scene, classes) for scene in judged]  # each (3, classes, grid): picks, hits, right
-    chosen = np.full(classes, int(np.searchsorted(THRESHOLD_GRID, 0.25)))
+    chosen = np.full(classes, int(np.searchsorted(THRESHOLD_GRID, START)))
+    seen = np.sum([scene.truths for scene in judged], axis=0) > 0
     value = 0.0
     for _ in range(SWEEPS):
-        for c in range(classes):
+        for c in np.flatnonzero(seen):
             values = _objective(judged, counts, chosen, c, beta)
             chosen[c] = middle_of_best(values)
             value = float(values[chosen[c]])
+    if seen.any():
+        chosen[~seen] = int(np.median(chosen[seen]))
     return THRESHOLD_GRID[chosen], value
 
 

@@ -1,6 +1,6 @@
 """The options of `picker-training fit`, and the configuration that follows from them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from picker_training.config import TrainingConfig
     from picker_training.datasets.lint import Finding
     from picker_training.picks_options import PicksOptions
+
+SPELLINGS = {"classes": "class"}
+"""Options whose names on the command line are not those of their fields."""
 
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="RUN", help="The run's folder; goes on if begun.")
@@ -55,7 +58,9 @@ class ShrecOptions:
         list[str] | None,
         typer.Option(metavar="NAME", help="--shrec: not trained on; picked and scored at the end; repeatable."),
     ] = None
-    rule: Annotated[Rule, typer.Option(help="--held-out: how its picks are scored.")] = Rule.SHREC2020
+    rule: Annotated[
+        Rule | None, typer.Option(help="--held-out: how its picks are scored; default: shrec2020, or that of --year.")
+    ] = None
 
 
 def resolve(
@@ -83,6 +88,7 @@ def resolve(
     """
     if own.given and data_set != ShrecOptions():
         raise UsageError(80, "--tomograms", "given with --shrec or an option of it", "choose one kind of data")
+    _check_named(data_set, own, validation)
     stored = run / "config.toml" if run else None
     path = file or (stored if stored and stored.exists() else None)
     config = _begun(path, detector)
@@ -95,6 +101,29 @@ def resolve(
     if steps is not None:
         config = replace(config, optimiser=replace(config.optimiser, steps=steps))
     return sized(config, size), findings
+
+
+def _check_named(data_set: ShrecOptions, own: "PicksOptions", validation: str | None) -> None:
+    """Check that options about data come with the data; `--rule` serves a run that has its own, too.
+
+    Raises:
+        UsageError: E80, naming one that does not.
+    """
+    stray = []
+    if data_set.shrec is None:
+        stray += [(name, "--shrec DIR") for name in _given(replace(data_set, rule=None))]
+    if not own.given:
+        stray += [(name, "--tomograms DIR and --picks FILE") for name in _given(own)]
+    if validation is not None and data_set.shrec is None and not own.given:
+        stray.append(("validation", "--shrec DIR, or --tomograms DIR and --picks FILE"))
+    for name, needed in stray:
+        option = f"--{SPELLINGS.get(name, name).replace('_', '-')}"
+        raise UsageError(80, option, f"says nothing without {needed}", f"add {needed}, or leave it out")
+
+
+def _given(options: "ShrecOptions | PicksOptions") -> list[str]:
+    """Return the names of the options that are not at their defaults."""
+    return [entry.name for entry in fields(options) if getattr(options, entry.name) != entry.default]
 
 
 def _begun(path: Path | None, detector: str | None) -> "TrainingConfig":

@@ -38,7 +38,7 @@ def pick_held_out(run: Path, config: TrainingConfig, device: torch.device) -> It
     network, _ = load_average(run, config, device)
     card = draft_card(config, read_diameters(run))
     (run / HELD_OUT).mkdir(exist_ok=True)
-    with TorchEngine(decoded(network, card).to(device)) as engine:
+    with TorchEngine(decoded(network, card)) as engine:
         volumes = calibration_volumes(config, None)
         found = [candidates_of(engine, card, volume) for volume in volumes]
         card = calibrated(card, found, volumes, fractions=network.nms_fractions)

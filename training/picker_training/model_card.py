@@ -86,8 +86,9 @@ def load_network(bundle: Bundle) -> Detector:
 
 
 def decoded(network: Detector, card: ModelCard) -> DecodedDetector:
-    """Return the network with the decoding that its card describes."""
-    return DecodedDetector(network, diameters_voxels(card), card.max_candidates).eval()
+    """Return the network with the decoding that its card describes, on the network's device."""
+    device = next(network.parameters()).device
+    return DecodedDetector(network, diameters_voxels(card).to(device), card.max_candidates).eval()
 
 
 def diameters_voxels(card: ModelCard) -> Tensor:

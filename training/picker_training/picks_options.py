@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from picker_runtime.errors import UsageError
+from picker_runtime.settings import ByteSign
 from picker_runtime.tomogram import MAX_VOXEL_SIZE, MIN_VOXEL_SIZE
 from picker_training.picks_section import PicksSection
 
@@ -53,6 +54,9 @@ class PicksOptions:
         float | None,
         typer.Option(min=MIN_VOXEL_SIZE, max=MAX_VOXEL_SIZE, help="In angstrom, in place of the headers'."),
     ] = None
+    mode0: Annotated[
+        ByteSign | None, typer.Option(help="How to read bytes (MRC mode 0), in place of the files' flags.")
+    ] = None
     invert: Annotated[bool, typer.Option("--invert", help="Particles are bright in your tomograms.")] = False
     scale: Annotated[float, typer.Option(help="Multiply the coordinates of the picks files by this.")] = 1.0
     axes: Annotated[Literal["xyz", "zyx"], typer.Option(help="Order of the coordinates in the picks files.")] = "xyz"
@@ -85,6 +89,7 @@ class PicksOptions:
                 tomograms=str(self.tomograms.resolve()),
                 files=tuple(map(str, _files(self.picks))),
                 voxel_size_angstrom=self.voxel_size or 0.0,
+                mode0=self.mode0 or "",
                 invert=self.invert,
                 scale=self.scale,
                 axes=self.axes,

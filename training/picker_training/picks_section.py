@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast, get_args
 
+from picker_runtime.settings import ByteSign
 from picker_runtime.strict_json import require
 
 AXES = ("xyz", "zyx")
@@ -14,7 +16,8 @@ class PicksSection:
     """One's own tomograms with picks files, to train on in place of simulated scenes; `tomograms` empty for none.
 
     tomograms: a folder, or one file. files: the picks files. All paths are absolute.
-    voxel_size_angstrom: claimed for every tomogram; 0 to trust the headers. invert: particles are bright.
+    voxel_size_angstrom: claimed for every tomogram; 0 to trust the headers.
+    mode0: whether bytes are "signed" or "unsigned"; empty to trust the files' flags. invert: particles are bright.
     scale, axes, flip_z, relion_centre: how the files' coordinates are to be read.
     renamed: `OLD=NEW` for classes. background: classes told from particles, not found. ignored: those around which
     nothing is learnt.
@@ -30,6 +33,7 @@ class PicksSection:
     tomograms: str = ""
     files: tuple[str, ...] = ()
     voxel_size_angstrom: float = 0.0
+    mode0: str = ""
     invert: bool = False
     scale: float = 1.0
     axes: str = "xyz"
@@ -45,6 +49,8 @@ class PicksSection:
 
     def __post_init__(self) -> None:
         require(self.scale > 0, f"scale is {self.scale}, expected more than 0")
+        signs = ("", *get_args(ByteSign))
+        require(self.mode0 in signs, f"mode0 is {self.mode0!r}, expected one of {', '.join(map(repr, signs))}")
         require(self.axes in AXES, f"axes is {self.axes!r}, expected one of {', '.join(AXES)}")
         require(
             self.relion_centre in CENTRES,
@@ -54,6 +60,11 @@ class PicksSection:
         require(good, f"border is {list(self.border)}, expected three numbers from 0, z, y, x")
         parse_pairs(self.renamed, "renamed")
         self.diameters_angstrom()
+
+    @property
+    def byte_sign(self) -> ByteSign | None:
+        """How bytes are read; None to trust the files' flags."""
+        return cast(ByteSign, self.mode0) if self.mode0 else None
 
     def diameters_angstrom(self) -> dict[str, float]:
         """Return the stated diameter of each class."""

@@ -21,6 +21,7 @@ from picker_runtime.atomic import write_text
 from picker_runtime.bundle import Bundle
 from picker_runtime.errors import UsageError
 from picker_training.calibration import candidates_of, picks_of
+from picker_training.checkpoint import FILE as CHECKPOINT
 from picker_training.checkpoint import Best, load_best, load_checkpoint, save_best
 from picker_training.choice import Choice
 from picker_training.config import TrainingConfig, dump_config, load_config
@@ -107,6 +108,7 @@ def fit(
     with locked(folder) if ranks.first else nullcontext():
         if ranks.first:
             prepare_run(folder, config)
+            _note_origin(folder, bundle)
         ranks.wait()
         data = open_data(folder, config, templates, device)
         trainer = Trainer(config, data.pool, folder, device, ranks)
@@ -116,14 +118,24 @@ def fit(
         if not ranks.first:
             return trainer.run(lambda progress: None, lambda network, step: None, seconds=seconds)
         write_text(folder / CLASSES, json.dumps(data.diameters_angstrom, indent=2) + "\n")
-        if bundle is not None:
-            _note_origin(folder, bundle)
         return _run_logged(trainer, data, note, report, report_score, seconds)
 
 
-def _note_origin(folder: Path, bundle: Bundle) -> None:
-    origin = {"model": bundle.card.name, "version": bundle.card.version, "training": bundle.card.training}
-    write_text(folder / BEGUN_WITH, json.dumps(origin, indent=2) + "\n")
+def _note_origin(folder: Path, bundle: Bundle | None) -> None:
+    """Note which model a run begins with, unless it has a checkpoint, and so has begun.
+
+    Raises:
+        UsageError: E83 if it was to begin with a model, has not begun, and is given none now.
+    """
+    note = folder / BEGUN_WITH
+    if (folder / CHECKPOINT).exists():
+        return
+    if bundle is not None:
+        origin = {"model": bundle.card.name, "version": bundle.card.version, "training": bundle.card.training}
+        write_text(note, json.dumps(origin, indent=2) + "\n")
+    elif note.exists():
+        problem = f"the run is to begin with {json.loads(note.read_text())['model']} and was stopped before it did"
+        raise UsageError(83, str(folder), problem, "give --from again")
 
 
 def _run_logged(

@@ -5,6 +5,7 @@ that belongs on the CPU. That nothing is there is demanded, and looked up where 
 """
 
 import json
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from picker_runtime.engines.cpu import INPUTS, OUTPUTS, load_library
-from picker_runtime.engines.device import Device, DeviceBuffer, Shape, TensorSpec
+from picker_runtime.engines.device import Device, DeviceBuffer, DeviceMemoryError, Shape, TensorSpec
 from picker_runtime.errors import EngineError, ModelError
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -23,6 +24,8 @@ ON_THE_GPU = {"Conv", "FusedConv", "ConvTranspose", "MaxPool", "AveragePool", "T
 ERRORS_ONLY = 3
 NO_CPU_NODES = "session.disable_cpu_ep_fallback"
 DO_NOT_WAIT = "disable_synchronize_execution_providers"
+OUT_OF_MEMORY = re.compile(r"Failed to allocate memory|smaller than requested bytes|out of memory|ALLOC_FAILED", re.I)
+"""What the library says where its arena, CUDA, cuDNN or cuBLAS finds no room; it has no error of its own for that."""
 INSTALL = "pip uninstall onnxruntime, then pip install 'picker-cryoet[cuda]'"
 OTHER = "update the driver, or use another --engine"
 
@@ -41,6 +44,7 @@ class OnnxRuntimeCudaExecution:
         """Enqueue one run: the session's stream waits for this one, and this one for it.
 
         Raises:
+            DeviceMemoryError: if the library's allocator finds no room.
             EngineError: E61 if the library fails.
         """
         self._device.record_event(self._before, stream)
@@ -48,6 +52,7 @@ class OnnxRuntimeCudaExecution:
         try:
             self._session.run_with_iobinding(self._binding, self._options)
         except Exception as error:  # its own
+            _raise_if_memory_is_short(error)
             raise EngineError(61, "cuda", f"cannot run: {_line(error)}", "try a smaller tile or batch") from error
         self._device.record_event(self._after, self._own)
         self._device.wait_event(stream, self._after)
@@ -63,6 +68,7 @@ class OnnxRuntimeCudaNetwork:
     """A model's graph in a session on the GPU, for cubes of one shape.
 
     Raises:
+        DeviceMemoryError: if the library's allocator finds no room.
         EngineError: E60 if the library cannot use the GPU, or would run the network on the CPU.
         ModelError: E53 if the graph is not one of ours.
     """
@@ -114,6 +120,7 @@ class OnnxRuntimeCudaNetwork:
         except EngineError:
             raise
         except Exception as error:  # its own: a node has no kernel on the GPU, or the GPU cannot be used at all
+            _raise_if_memory_is_short(error)
             refusal = _line(error)
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -122,6 +129,7 @@ class OnnxRuntimeCudaNetwork:
             except EngineError:
                 raise
             except Exception as error:
+                _raise_if_memory_is_short(error)
                 raise EngineError(60, self.name, f"{_line(error)} (before: {refusal})", OTHER) from error
         heavy = sorted(ON_THE_GPU & set(on_cpu))
         if heavy:
@@ -201,6 +209,11 @@ def session_options(library: Any, graph: Path, cubes: Shape) -> Any:
 
 def _dtype(name: str) -> np.dtype[Any]:
     return np.dtype(np.int32 if name == "class_ids" else np.float32)
+
+
+def _raise_if_memory_is_short(error: Exception) -> None:
+    if OUT_OF_MEMORY.search(str(error)):
+        raise DeviceMemoryError(_line(error)) from error
 
 
 def _line(error: Exception) -> str:

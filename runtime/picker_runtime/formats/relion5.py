@@ -27,6 +27,8 @@ from picker_runtime.formats.base import (
 
 TOMOGRAM, SCORE, CLASS = "rlnTomoName", "rlnAutopickFigureOfMerit", "rlnClassNumber"
 POSITION = [f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]
+ORIGIN = [f"rlnOrigin{axis}Angst" for axis in "XYZ"]
+TURN = [f"rlnTomoSubtomogram{angle}" for angle in ("Rot", "Tilt", "Psi")]
 SUFFIX = "_particles.star"
 INDEX = "particles_index.star"
 HALVES: dict[Centre, str] = {"core": "size/2", "python": "size/2 - 1"}
@@ -57,9 +59,10 @@ def write(folder: Path, stem: str, detections: Detections, context: FormatContex
 
 
 def write_index(folder: Path) -> Path:
-    """Write the index of all particle files in the folder, again until none has come meanwhile.
+    """Write the index of all files in the folder that hold a particle, again until none has come meanwhile.
 
-    Its paths start as `folder` does, so they hold where the program was started, as RELION wants them.
+    RELION's importer fails at a file without a particle, and imports nothing. The paths start as `folder` does, so they
+    hold where the program was started, as RELION wants them.
 
     Raises:
         OutputError: E70 or E71.
@@ -67,7 +70,11 @@ def write_index(folder: Path) -> Path:
     index = folder / INDEX
     written: list[Path] | None = None
     while (files := sorted(folder.glob(f"*{SUFFIX}"))) != written:
-        rows = [f"{star.quote(file.name.removesuffix(SUFFIX))} {star.quote(file.as_posix())}" for file in files]
+        rows = [
+            f"{star.quote(file.name.removesuffix(SUFFIX))} {star.quote(file.as_posix())}"
+            for file in files
+            if star.has_rows(file)
+        ]
         write_text(index, star.render("", [TOMOGRAM, "rlnTomoImportParticleFile"], rows))
         written = files
     return index
@@ -76,11 +83,13 @@ def write_index(folder: Path) -> Path:
 def read(path: Path, context: FormatContext | None = None) -> list[NamedPick]:
     """Read the particles of a RELION 5 STAR file, whatever the order of its labels.
 
-    A centre stated in the first line goes before the context's. Without scores they are 1; without class numbers the
+    A centre stated in the first line goes before the context's. A particle lies at its coordinate less its origin, the
+    shift that refinement found. Without scores they are 1; without class numbers the
     context must have one class only. Where the context has no classes, class numbers are names.
 
     Raises:
-        InputError: E44, naming the line, for a broken table, a missing label, or a class number out of range.
+        InputError: E44, naming the line, for a broken table, a missing label, a class number out of range, or an origin
+            in the frame of a turned subtomogram.
     """
     if context is None:
         raise InputError(
@@ -92,12 +101,25 @@ def read(path: Path, context: FormatContext | None = None) -> list[NamedPick]:
     scale, (cz, cy, cx) = context.voxel_size, _centre(context).tolist()
     picks = []
     for line, values in table.rows:
-        x, y, z = parse_numbers(path, line, [values[column[label]] for label in POSITION])
+        place = parse_numbers(path, line, [values[column[label]] for label in POSITION])
+        x, y, z = np.subtract(place, _origin(path, line, values, column)).tolist()
         position = (z / scale + cz, y / scale + cy, x / scale + cx)
         score = parse_numbers(path, line, [values[column[SCORE]]])[0] if SCORE in column else 1.0
         name = _class_name(path, line, values[column[CLASS]] if CLASS in column else None, context)
         picks.append(NamedPick(line, name, position, score, tomogram=values[column[TOMOGRAM]]))
     return picks
+
+
+def _origin(path: Path, line: int, values: list[str], column: dict[str, int]) -> list[float]:
+    """Return the shift that refinement found, x, y, z in angstrom; zeros where there is none."""
+    shift, turn = (
+        parse_numbers(path, line, [values[column[label]] if label in column else "0" for label in labels])
+        for labels in (ORIGIN, TURN)
+    )
+    if any(shift) and any(turn):
+        problem = f"an origin of {', '.join(map(str, shift))} A in a subtomogram that is turned ({TURN[0]} ...)"
+        raise bad_line(path, line, problem + "; subtract origins from coordinates first")
+    return shift
 
 
 def _centre(context: FormatContext) -> NDArray[np.float64]:

@@ -48,6 +48,15 @@ def render(name: str, labels: list[str], rows: list[str], *, comment: str = "") 
     return "\n".join([*head, f"data_{name}", "", "loop_", *numbered, *rows, "", ""])
 
 
+def has_rows(path: Path) -> bool:
+    """Tell whether a file of one table, as `render` writes it, has a row; one that cannot be read has none."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            return any(line.strip() and not line.startswith(("#", "data_", "loop_", "_")) for line in lines)
+    except OSError:
+        return False
+
+
 def read_tables(path: Path) -> list[Table]:
     """Return every loop of a file; single values outside loops are passed over.
 

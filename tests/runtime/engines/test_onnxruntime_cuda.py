@@ -13,6 +13,7 @@ from runtime.engines.recorded import RecordedDevice, Recorder, buffers_for, plai
 
 from picker_runtime.engines import onnxruntime_cuda
 from picker_runtime.engines.cpu import INPUTS, OUTPUTS
+from picker_runtime.engines.device import DeviceMemoryError
 from picker_runtime.engines.onnxruntime_cuda import (
     CPU,
     CUDA,
@@ -208,6 +209,44 @@ def test_a_run_that_fails_is_an_engine_error(
     execution = network.bind(CUBES, buffers_for(network.tensors(CUBES)))
     with pytest.raises(EngineError, match=r"E61 cuda: cannot run: CUDNN_STATUS_EXECUTION_FAILED"):
         execution.enqueue(7)
+
+
+SHORT = [
+    "bfc_arena.cc:376 AllocateRawInternal Failed to allocate memory for requested buffer of size 2830172160",
+    "bfc_arena.cc:323 Available memory of 12 is smaller than requested bytes of 4096",
+    "CUDA failure 2: out of memory ; GPU=0",
+    "CUDNN failure 4000: CUDNN_STATUS_ALLOC_FAILED",
+]
+
+
+@pytest.mark.parametrize("words", SHORT)
+def test_a_run_without_memory_says_so_for_smaller_ones_to_be_tried(
+    words: str, recorded: tuple[OnnxRuntimeCudaNetwork, list[tuple[Any, ...]]]
+) -> None:
+    network, _ = recorded
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError(f"Non-zero status code returned while running Conv node.\n{words}")
+
+    network._session._answers["run_with_iobinding"] = fail
+    execution = network.bind(CUBES, buffers_for(network.tensors(CUBES)))
+    with pytest.raises(DeviceMemoryError, match=words[:20]):
+        execution.enqueue(7)
+
+
+@pytest.mark.parametrize("words", SHORT)
+def test_a_session_without_memory_says_so(words: str, graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = CpuInCudaClothes(strict=True)
+    make = library.InferenceSession
+
+    def fail(graph: Path, options: Any, providers: list[Any]) -> Any:
+        if providers == [CPU]:
+            return make(graph, options, providers)
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(library, "InferenceSession", fail)
+    with pytest.raises(DeviceMemoryError, match=words[:20]):
+        opened(monkeypatch, library, graph)
 
 
 def test_another_shape_is_refused(recorded: tuple[OnnxRuntimeCudaNetwork, list[tuple[Any, ...]]]) -> None:

@@ -113,6 +113,35 @@ def test_csv_keeps_the_tomograms_name(tmp_path: Path, stem: str) -> None:
     assert [pick.tomogram for pick in read_named_picks(path)] == [stem]
 
 
+REFINED = """data_particles
+
+loop_
+_rlnTomoName #1
+_rlnCenteredCoordinateXAngst #2
+_rlnCenteredCoordinateYAngst #3
+_rlnCenteredCoordinateZAngst #4
+_rlnOriginXAngst #5
+_rlnOriginYAngst #6
+_rlnOriginZAngst #7
+_rlnTomoSubtomogramRot #8
+_rlnClassNumber #9
+001 100 50 -20 40 -10 5 {turn} 1
+"""
+
+
+def test_relion5_refined_particles_lie_at_the_coordinate_less_the_origin(tmp_path: Path) -> None:
+    path = save(tmp_path, "refined.star", REFINED.format(turn=0))
+    z, y, x = (np.array(CONTEXT.shape) / 2).tolist()
+    assert read_picks(path, CONTEXT).positions.tolist() == [[z - 2.5, y + 6.0, x + 6.0]]
+
+
+def test_relion5_origins_in_turned_subtomograms_are_refused(tmp_path: Path) -> None:
+    told = refusal(save(tmp_path, "refined.star", REFINED.format(turn=30)))
+    assert "line 13: an origin of 40.0, -10.0, 5.0 A in a subtomogram that is turned" in told
+    unshifted = REFINED.format(turn=30).replace("40 -10 5", "0 0 0")
+    assert len(read_picks(save(tmp_path, "b.star", unshifted), CONTEXT)) == 1
+
+
 def test_csv_accepts_what_a_spreadsheet_makes_of_it(tmp_path: Path) -> None:
     row = '"001","4d8q",0.5,3,2,1,30,20,10,100\n'
     path = save(tmp_path, "a.csv", b"\xef\xbb\xbf" + (HEADER + row).replace("\n", "\r\n").encode())

@@ -89,6 +89,17 @@ def test_relion5_index_holds_every_tomogram_of_the_folder(tmp_path: Path, monkey
     ]
 
 
+def test_relion5_index_leaves_out_what_holds_no_particle(tmp_path: Path) -> None:
+    """RELION's importer takes the tomogram's name from a file's first particle, and ends where there is none."""
+    (empty, index) = WRITERS["relion5"](tmp_path, "001", Detections.empty(), CONTEXT)
+    assert star_rows(index)[1:] == []
+    for name in ("002", "_3", "data_4", "#5"):  # the last three are quoted
+        WRITERS["relion5"](tmp_path, name, PICKS, replace(CONTEXT, tomogram=name))
+    (tmp_path / "foreign_particles.star").write_bytes(b"\xff\n")
+    assert [row[0] for row in star_rows(index)[1:]] == ["#5", "002", "_3", "data_4"]
+    assert empty.exists()
+
+
 def test_relion5_index_sees_a_file_that_comes_while_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +107,7 @@ def test_relion5_index_sees_a_file_that_comes_while_it_is_written(
 
     def with_company(self: Path, target: Path) -> Path:
         if target.name == "particles_index.star":
-            (tmp_path / "late_particles.star").touch()
+            (tmp_path / "late_particles.star").write_text("late 1 2 3\n")
         return replace_file(self, target)
 
     monkeypatch.setattr(Path, "replace", with_company)

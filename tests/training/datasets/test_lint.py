@@ -195,6 +195,37 @@ def test_bright_particles_are_told(data: Labelled) -> None:
     assert (finding.severity, finding.found, finding.fix) == ("warning", "particles look bright", "leave out --invert")
 
 
+def test_bytes_that_look_wrapped_are_told(data: Labelled, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("bytes")
+    values = np.random.default_rng(0).normal(128, 25, SHAPE).round().astype(np.uint8)
+    write_mrc(folder / "one.mrc", values.view(np.int8), 10.0)
+    data.write(data.places)
+    section = replace(data.section, tomograms=str(folder))
+    finding = only(data.lint(section))
+    assert (finding.severity, finding.file) == ("warning", "one.mrc")
+    assert "try --mode0 unsigned" in finding.found
+    assert data.lint(replace(section, mode0="unsigned")) == []
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Labelled:
+    return labelled(tmp_path_factory.mktemp("pair"), names=("one", "two"))
+
+
+def test_classes_of_one_tomogram_alone_are_told_by_which_one_judges(pair: Labelled, tmp_path: Path) -> None:
+    data = replace(pair, picks=tmp_path)
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.txt").write_text("ball 20 20 20\n" + ("ring 50 40 12\n" if name == "two" else ""))
+    known = {"ball": 60.0, "ring": 60.0}
+    finding = only(data.lint(diameters=known))
+    assert (finding.severity, finding.file) == ("error", "two.mrc")
+    assert finding.found == "picks of ring in this tomogram alone, which judges the run"
+    finding = only(data.lint(replace(data.section, validation="one"), diameters=known))
+    assert (finding.severity, finding.file) == ("warning", "one.mrc")
+    assert finding.found == "no picks of ring in this tomogram, which judges the run"
+    assert data.lint(replace(data.section, ignored=("ring",)), diameters=known) == []
+
+
 def test_a_finding_is_one_line() -> None:
     finding = Finding(severity="error", file="a.csv", line=3, found="this", expected="that", fix="--type-this")
     assert str(finding) == "error: a.csv:3: this, expected that. Fix: --type-this."

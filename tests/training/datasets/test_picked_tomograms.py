@@ -9,15 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training.labelled import SHAPE, Labelled, labelled
 
+from picker_runtime.engines.base import Candidates, FakeEngine
 from picker_runtime.errors import InputError, PickerError, UsageError
 from picker_runtime.geometry import Box
 from picker_runtime.intensity import Intensity
 from picker_runtime.mrc import write_mrc
 from picker_training.augmentation import FILL, Augmentation, draw_start, make_sample
+from picker_training.calibration import candidates_of
+from picker_training.config import TrainingConfig
 from picker_training.datasets import picked_tomograms
 from picker_training.datasets.annotated import AnnotatedTomogram
 from picker_training.datasets.picks import read_annotations
+from picker_training.model_card import draft_card
 from picker_training.picks_section import PicksSection
+from picker_training.simulator.presets import SHREC2020_CLASSES
 
 PLAIN = Augmentation(crop=24, halo=4, turn_probability=0.0, int8_probability=0.0, mirror=False)
 
@@ -93,6 +98,64 @@ def test_background_and_ignored_are_no_classes(data: Labelled) -> None:
     assert [t.tolist() for t in (training[0].distractors, block.distractors)] == [[[6.0, 5.0, 9.0]]] * 2
     assert [len(t.class_ids) for t in together] == [1, 2]
     assert all(np.allclose(t.ignored, [[9.0, 8.0, 7.0, 4.0]]) for t in together)
+
+
+def test_picks_on_what_is_ignored_are_not_judged(data: Labelled) -> None:
+    both(data)
+    (data.picks / "two.txt").write_text("ice 30 20 12\n")
+    section = completed(replace(data.section, ignored=("ice",), diameters=("ice=100",)))
+    _, judge = picked_tomograms.open_tomograms(section, ("ball",), halo=0)
+    volume = judge.volume(Box((4, 0, 0), SHAPE))
+    places = np.array([[8.0, 20.0, 30.0], [8.0, 20.0, 34.9], [8.0, 20.0, 35.6], [2.4, 20.0, 30.0], [13.6, 20.0, 30.0]])
+    assert volume.judges(places).tolist() == [False, False, True, True, True]
+    z, y, x = (np.arange(n) for n in volume.volume.shape)
+    distance = (z[:, None, None] - 8) ** 2 + (y[:, None] - 20) ** 2 + (x - 30) ** 2
+    assert np.array_equal(volume.unknown, distance <= 25)
+
+
+def test_a_block_is_as_bright_as_its_whole_tomogram(data: Labelled) -> None:
+    """So that thresholds are chosen on what detection sees, whatever the block holds."""
+    section = completed(both(data))
+    for invert in (False, True):
+        _, judge = picked_tomograms.open_tomograms(replace(section, invert=invert), ("ball",), halo=0)
+        volume = judge.volume(Box((0, 0, 0), (40, 56, 20)))
+        sign = -1 if invert else 1
+        assert volume.intensity == replace(judge.intensity, center=sign * judge.intensity.center)
+        seen: list[np.ndarray] = []
+
+        def look(cube: np.ndarray, seen: list[np.ndarray] = seen) -> Candidates:
+            seen.append(cube)
+            return Candidates.empty()
+
+        with FakeEngine(look) as engine:
+            candidates_of(engine, draft_card(TrainingConfig(), dict.fromkeys(SHREC2020_CLASSES, 100.0)), volume)
+        wanted = sign * (judge.volume(judge.known).volume * sign - judge.intensity.center) / judge.intensity.scale
+        assert seen[0].max() == pytest.approx(wanted[:, :, :20].max(), rel=1e-5)
+
+
+def test_a_class_in_the_judging_tomogram_alone_cannot_be_learnt(data: Labelled) -> None:
+    both(data)
+    (data.picks / "two.txt").write_text("ring 30 20 12\n")
+    section = completed(replace(data.section, diameters=("ring=100",)), ("ball", "ring"))
+    with pytest.raises(UsageError, match=r"E84 ring: has picks in two alone.*--validation"):
+        picked_tomograms.open_tomograms(section, ("ball", "ring"), halo=0)
+    picked_tomograms.open_tomograms(replace(section, validation="one"), ("ball", "ring"), halo=0)
+
+
+def test_bytes_are_read_as_the_section_says(data: Labelled, tmp_path: Path) -> None:
+    (tmp_path / "bytes").mkdir()
+    for name in ("one", "two"):
+        values = np.random.default_rng(0).integers(0, 256, SHAPE).astype(np.uint8)
+        write_mrc(tmp_path / f"bytes/{name}.mrc", values.view(np.int8), 10.0)
+    section = replace(both(data), tomograms=str(tmp_path / "bytes"))
+    for mode0, least in (("signed", -128), ("unsigned", 0)):
+        (tomogram,), judge = picked_tomograms.open_tomograms(
+            completed(replace(section, mode0=mode0)), ("ball",), halo=0
+        )
+        assert judge.volume(judge.known).volume.min() == least
+        assert tomogram.intensity.center == pytest.approx(least + 128, abs=3)
+        sample = tomogram.cut(PLAIN, np.random.default_rng(0))
+        assert np.abs(sample.cube).max() < 1.9  # evenly spread bytes, in robust deviations
 
 
 def test_distractors_are_seen_as_often_as_a_class(data: Labelled) -> None:

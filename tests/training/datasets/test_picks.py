@@ -127,3 +127,11 @@ def test_equal_stems_and_empty_folders_are_refused(section: PicksSection, tmp_pa
 def test_senseless_sections_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PicksSection(**wrong)  # type: ignore[arg-type]
+
+
+def test_what_only_has_a_tomogram_s_name_in_its_own_is_none(section: PicksSection) -> None:
+    folder = Path(section.tomograms)
+    for name in ("ts_1.mrc.mdoc", "ts_1.mrc~", "ts_10.mrc.txt"):
+        (folder / name).write_text("")
+    (folder / "packed.MRC.gz").write_bytes(b"")
+    assert list(find_tomograms(folder)) == ["packed", "ts_1", "ts_10"]

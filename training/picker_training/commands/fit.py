@@ -49,6 +49,7 @@ def fit(
     )  # fmt: skip
     if print_findings(findings):
         return InputError.exit_status
+    rule = rule_of(settings.annotated.year, data_set.rule)
     if print_config:
         return _print_config(settings)
     if output is None:
@@ -61,7 +62,7 @@ def fit(
         report=_print_progress, report_score=_print_score, note=_print_note,
     )  # fmt: skip
     if done:
-        _score_held_out(output, data_set.rule, target)
+        _score_held_out(output, rule, target)
     return 0 if done else _not_finished()
 
 
@@ -83,11 +84,26 @@ def _score_held_out(run: Path, rule: rules.Rule, device: "torch.device") -> None
     from picker_training.evaluation.scoring import score_files
     from picker_training.held_out import pick_held_out
     from picker_training.parallel import current
+    from picker_training.run import read_diameters
 
     if not current().first:
         return
+    options = rules.Options(diameters=read_diameters(run) if rule is rules.Rule.DISTANCE else {})
     for truth, picks in pick_held_out(run, load_config(run / "config.toml"), device):
-        print(f"{truth.name}: {picks}\n{table(score_files(rule, [truth], [picks], rules.Options()))}")
+        print(f"{truth.name}: {picks}\n{table(score_files(rule, [truth], [picks], options))}")
+
+
+def rule_of(year: int, asked: rules.Rule | None) -> rules.Rule:
+    """Return the rule that scores what a run held out, by the year of its data set, 0 for what is not of 2019.
+
+    Raises:
+        UsageError: E80 if the rule reads lists in another order of axes than the data set's.
+    """
+    own = rules.Rule.SHREC2019 if year == 2019 else rules.Rule.SHREC2020
+    if asked is not None and (asked is rules.Rule.SHREC2019) != (year == 2019):
+        problem = f"reads particle lists in another order than those of --year {year or 2020}"
+        raise UsageError(80, f"--rule {asked}", problem, f"leave it out, for {own}")
+    return asked or own
 
 
 def _print_progress(progress: "Progress") -> None:

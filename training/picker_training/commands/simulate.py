@@ -15,7 +15,9 @@ def simulate(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where `model_N/` folders go.")],
     seed: Annotated[list[int] | None, typer.Option(help="Scene to make; repeatable. Default: the preset's.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="So many scenes from each seed on, one seed apart.")] = None,
-    snr: Annotated[list[float] | None, typer.Option(help="SNR to render; repeatable. Default: the preset's.")] = None,
+    snr: Annotated[
+        list[float] | None, typer.Option(min=1e-6, help="SNR to render; repeatable. Default: the preset's.")
+    ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="shrec20..: project particles' boxes, no multislice.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
 ) -> None:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from picker_runtime.geometry import Box
 from picker_runtime.intensity import Intensity, NormalisedSource, measure
 from picker_runtime.polarity import seen_polarity
-from picker_runtime.tomogram import Tomogram
 from picker_training.datasets.picks import TomogramFile
 
 SAMPLED_PICKS = 300
@@ -24,17 +23,21 @@ REACH_OF_UNKNOWN = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Density:
-    """A tomogram as it is looked at: its intensity as at detection, its sign turned if it is inverted."""
+    """A tomogram as it is looked at: its intensity as at detection, its sign turned if it is inverted.
+
+    warnings: what was odd about its voxels.
+    """
 
     file: TomogramFile
     intensity: Intensity
     invert: bool
+    warnings: tuple[str, ...] = ()
 
     def around(self, positions: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
         """Return the mean normalised density `(n,)` of the cubes about places `(n, 3) zyx, voxels`."""
         sign = (-1.0 if self.invert else 1.0) / self.intensity.scale
         means = []
-        with Tomogram.open(self.file.path, voxel_size=self.file.voxel_size) as tomogram:
+        with self.file.open() as tomogram:
             for z, y, x in np.rint(positions).astype(int).tolist():
                 box = Box((z - reach, y - reach, x - reach), (z + reach + 1, y + reach + 1, x + reach + 1))
                 means.append(float(np.nanmean(tomogram.read(box))))
@@ -61,7 +64,7 @@ class Density:
 
     def polarity(self) -> str | None:
         """Return "dark" or "bright", as particles look; None where it is not clear."""
-        with Tomogram.open(self.file.path, voxel_size=self.file.voxel_size) as tomogram:
+        with self.file.open() as tomogram:
             return seen_polarity(NormalisedSource(tomogram, self.intensity, self.invert), tomogram.shape)
 
 
@@ -71,5 +74,7 @@ def look_at(file: TomogramFile, *, invert: bool) -> Density:
     Raises:
         InputError: if it cannot be read or measured.
     """
-    with Tomogram.open(file.path, voxel_size=file.voxel_size) as tomogram:
-        return Density(file=file, intensity=measure(tomogram), invert=invert)
+    with file.open() as tomogram:
+        known = len(tomogram.warnings)
+        intensity = measure(tomogram)
+        return Density(file=file, intensity=intensity, invert=invert, warnings=tuple(tomogram.warnings[known:]))

@@ -74,6 +74,7 @@ def lint(
         *_strays(annotations),
         *_without_picks(annotations, named),
         *_classes(annotations, expected),
+        *_unjudged(annotations, section),
         *_voxel_sizes([file for name, file in annotations.tomograms.items() if name in named], expected),
     ]
     for name in sorted(named & annotations.tomograms.keys()):
@@ -157,6 +158,30 @@ def _classes(annotations: Annotations, expected: Expectations) -> Iterator[Findi
             )  # fmt: skip
 
 
+def _unjudged(annotations: Annotations, section: PicksSection) -> Iterator[Finding]:
+    """Find classes that are in the tomogram that judges the run alone, or not in it."""
+    *learnt, judge = [name for name in annotations.tomograms if name in annotations.named] or [""]
+    if section.validation in learnt:
+        learnt, judge = [name for name in (*learnt, judge) if name != section.validation], section.validation
+    if not learnt:
+        return
+    wanted = {p.name for p in annotations.picks} - {*section.background, *section.ignored}
+    there = {p.name for p in annotations.picks if p.tomogram == judge} & wanted
+    elsewhere = {p.name for p in annotations.picks if p.tomogram in learnt} & wanted
+    file = annotations.tomograms[judge].path.name
+    for name in sorted(there - elsewhere):
+        yield Finding(
+            severity="error", file=file, line=0, found=f"picks of {name} in this tomogram alone, which judges the run",
+            expected="some to learn from", fix="let another tomogram judge with --validation NAME, or ignore the class",
+        )  # fmt: skip
+    for name in sorted(elsewhere - there):
+        yield Finding(
+            severity="warning", file=file, line=0, found=f"no picks of {name} in this tomogram, which judges the run",
+            expected="some to choose its threshold by",
+            fix="let another tomogram judge with --validation NAME; else it gets the median of the other classes'",
+        )  # fmt: skip
+
+
 def _voxel_sizes(files: list[TomogramFile], expected: Expectations) -> Iterator[Finding]:
     wanted = expected.voxel_size or (files[0].voxel_size if files else 0.0)
     for file in files:
@@ -164,7 +189,7 @@ def _voxel_sizes(files: list[TomogramFile], expected: Expectations) -> Iterator[
             yield Finding(
                 severity="error", file=file.path.name, line=0, found=f"voxel size {file.voxel_size:.4g} A",
                 expected=f"{wanted:.4g} A within 2 %, as the model and every other tomogram",
-                fix=f"rebin it to {wanted:.4g} A, or claim that size: --voxel-size {wanted:.4g}",
+                fix=f"rebin it to {wanted:.4g} A; only if the size is wrong, give the true one: --voxel-size",
             )  # fmt: skip
 
 
@@ -212,6 +237,11 @@ def _placement(
             fix=error.fix,
         )  # fmt: skip
         return
+    for warning in density.warnings:
+        yield Finding(
+            severity="warning", file=file.path.name, line=0, found=warning,
+            expected="a tomogram of which nothing is odd", fix="as it says, or leave it so",
+        )  # fmt: skip
     if seen not in (None, expected.polarity):
         yield Finding(
             severity="warning", file=file.path.name, line=0, found=f"particles look {seen}",

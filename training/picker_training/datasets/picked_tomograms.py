@@ -9,7 +9,7 @@ import numpy as np
 from picker_runtime.errors import UsageError
 from picker_runtime.geometry import Box, Triple
 from picker_runtime.mask import Mask
-from picker_runtime.tomogram import MIN_AXIS, Tomogram
+from picker_runtime.tomogram import MIN_AXIS
 from picker_training.augmentation import FILL
 from picker_training.datasets.annotated import AnnotatedTomogram, annotate
 from picker_training.datasets.picks import (
@@ -80,7 +80,8 @@ def open_tomograms(
 
     Raises:
         InputError: if a file cannot be used. UsageError: E80 for a mask without tomogram; E84 if the only tomogram is
-            too small, or holds too few particles, for a block to be held back.
+            too small, or holds too few particles, for a block to be held back, or a class is in the one that judges
+            alone.
     """
     annotations = read_annotations(section)
     named = annotations.named
@@ -95,6 +96,11 @@ def open_tomograms(
         names = ", ".join(made) or "none"
         raise UsageError(84, section.validation, f"not among the tomograms with picks ({names})", "put it back")
     validation = made.pop(section.validation)
+    learnt = {number for tomogram in made.values() for number in tomogram.class_ids.tolist()}
+    for number, name in enumerate(classes):
+        if number not in learnt:
+            problem = f"has picks in {section.validation} alone, which judges the run"
+            raise UsageError(84, name, problem, "let another tomogram judge: --validation NAME")
     return list(made.values()), validation
 
 
@@ -172,9 +178,10 @@ def _annotated(
     made = annotate(
         file.path, voxel_size=file.voxel_size, known=_known(file, section), names=[pick.name for pick in picks],
         positions=_positions(picks), classes=classes, ignored=np.array(balls, np.float64).reshape(-1, 4),
+        mode0=section.byte_sign,
     )  # fmt: skip
     if mask is not None:
-        with Tomogram.open(file.path, voxel_size=file.voxel_size) as tomogram, Mask(mask, like=tomogram):
+        with file.open() as tomogram, Mask(mask, like=tomogram):
             pass  # its shape is checked
     distractors = _positions([pick for pick in picks if pick.name in section.background])
     return replace(made, distractors=distractors, unlabelled=mask, invert=section.invert)

@@ -13,21 +13,35 @@ from picker_runtime.formats import FORMATS, FormatContext, read_named_picks
 from picker_runtime.formats.base import UNNAMED
 from picker_runtime.geometry import Triple
 from picker_runtime.outputs import stem_of
+from picker_runtime.settings import ByteSign
 from picker_runtime.tomogram import Tomogram
 from picker_training.picks_section import PicksSection, parse_pairs
 
 SUFFIXES = (".mrc", ".rec", ".map")
+PACKED = (".gz", ".bz2")
 AFTER_STEM = ("_", "-", ".")
 """What follows a tomogram's stem in the name of a picks file or a mask of it, as in `<stem>_<class>.coords`."""
 
 
 class TomogramFile(NamedTuple):
-    """A tomogram that can be used: its stem, its file, its shape in voxels (zyx) and its voxel size in angstrom."""
+    """A tomogram that can be used: its stem, its file, its shape in voxels (zyx) and its voxel size in angstrom.
+
+    mode0: how its bytes are read; None: as its flag says.
+    """
 
     name: str
     path: Path
     shape: Triple
     voxel_size: float
+    mode0: ByteSign | None = None
+
+    def open(self) -> Tomogram:
+        """Open it.
+
+        Raises:
+            InputError: E10 to E36 if it cannot be used any more.
+        """
+        return Tomogram.open(self.path, voxel_size=self.voxel_size, mode0=self.mode0)
 
 
 class ListedPick(NamedTuple):
@@ -74,8 +88,9 @@ def read_annotations(section: PicksSection) -> Annotations:
     refused: dict[str, PickerError] = {}
     for name, path in find_tomograms(Path(section.tomograms)).items():
         try:
-            with Tomogram.open(path, voxel_size=section.voxel_size_angstrom or None) as tomogram:
-                tomograms[name] = TomogramFile(name, path, tomogram.shape, tomogram.voxel_size)
+            size, sign = section.voxel_size_angstrom or None, section.byte_sign
+            with Tomogram.open(path, voxel_size=size, mode0=sign) as tomogram:
+                tomograms[name] = TomogramFile(name, path, tomogram.shape, tomogram.voxel_size, sign)
         except InputError as error:
             refused[name] = error
     picks: list[ListedPick] = []
@@ -97,7 +112,7 @@ def find_tomograms(place: Path) -> dict[str, Path]:
     files = sorted(place.iterdir()) if place.is_dir() else [place] if place.is_file() else []
     found: dict[str, Path] = {}
     for path in files:
-        if any(suffix.lower() in SUFFIXES for suffix in path.suffixes[-2:]):
+        if _is_tomogram(path):
             if stem_of(path) in found:
                 problem = f"and {found[stem_of(path)].name} have the same name before .mrc, .rec or .map"
                 raise UsageError(81, path.name, problem, "rename or remove one")
@@ -106,6 +121,12 @@ def find_tomograms(place: Path) -> dict[str, Path]:
         problem = f"no tomograms ({', '.join(SUFFIXES)}) there"
         raise UsageError(84, str(place), problem, "give the folder that holds them: --tomograms DIR")
     return found
+
+
+def _is_tomogram(path: Path) -> bool:
+    """Tell by its name whether a file is a tomogram, packed or not; `TS_01.mrc.mdoc` is none."""
+    name = path.with_suffix("") if path.suffix.lower() in PACKED else path
+    return name.suffix.lower() in SUFFIXES
 
 
 def read_file(
@@ -131,7 +152,7 @@ def read_file(
         for row in read_named_picks(path, context):
             tomogram = row.tomogram if row.tomogram in tomograms else stem_of(Path(row.tomogram)) or own
             place = tomograms.get(tomogram)
-            if (place is None and number == 0) or (place is not None and place[2:] == (shape, voxel_size)):
+            if (place is None and number == 0) or (place and (place.shape, place.voxel_size) == (shape, voxel_size)):
                 name = (_class_in_name(path, own) or row.name).lower()
                 position = _placed(row.position, anchor, shape, section)
                 picks.append(ListedPick(path, row.line, tomogram, renamed.get(name, name), position, row.diameter))
