@@ -35,6 +35,8 @@ clean: ## remove the virtual environment and everything built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+		"$(PYTHON) is Python %d.%d; picker needs 3.11 to 3.13. Say: make PYTHON=python3.12 $(MAKECMDGOALS)" % v)'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/base.stamp: pyproject.toml | $(BIN)/python

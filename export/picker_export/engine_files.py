@@ -108,11 +108,11 @@ def _cached(key: PlanKey, build: Callable[[], bytes], say: Say) -> tuple[bytes, 
 
 def _cubes(bundle: Bundle, order: EngineOrder) -> tuple[int, int, int, int, int]:
     card = bundle.card
-    tiles = tiles_of(card, order.tomogram)
-    tile = order.tile or tiles[0].cube.shape
-    if min(tile) < 1 or any(edge % card.alignment for edge in tile):
-        problem = f"{tile} has an edge that is no multiple of {card.alignment}"
+    if order.tile and (min(order.tile) < 1 or any(edge % card.alignment for edge in order.tile)):
+        problem = f"{order.tile} has an edge that is no multiple of {card.alignment}"
         raise UsageError(80, "--tile", problem, f"round it to a multiple of {card.alignment}")
+    tiles = tiles_of(card, order.tomogram, tile=order.tile)
+    tile = order.tile or tiles[0].cube.shape
     return (order.batch or good_batch(len(tiles), math.prod(tile), free=_memory()), 1, *tile)
 
 

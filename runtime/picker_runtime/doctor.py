@@ -27,7 +27,7 @@ from picker_runtime.tiling import Tile
 REQUIRED = ("picker-cryoet", "numpy", "openvino", "typer")
 OPTIONAL = ("onnxruntime", "torch", "onnx")
 FOR_GPUS = (*(facts.distribution for facts in GPU_ENGINES.values()), "cuda-bindings", "cuda-core")
-REINSTALL = "pip install --force-reinstall picker-cryoet"
+REINSTALL = "install picker again, by `pip install .` in its clone"
 SELFTEST_TOLERANCES = {"fp32": 1e-3, "fp16": 0.02, "int8": 0.25}
 """Largest difference of a score, and of a centre in voxels, from the float32 output that came with the model."""
 

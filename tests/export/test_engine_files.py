@@ -35,13 +35,13 @@ def engine(*arguments: object) -> tuple[dict, str]:
 
 @needs_rtx
 def test_it_goes_to_the_cache_and_is_built_once(cache: Path) -> None:
-    facts, said = engine("--tile", 48, 48, 40, "--precision", "fp32")
+    facts, said = engine("--tile", 48, 48, 40, "--batch", 1, "--precision", "fp32")
     assert (facts["library"], facts["precision"]) == ("tensorrt-rtx", "fp32")
     assert facts["cubes"] == [1, 1, 48, 48, 40]
     assert Path(facts["file"]).parent == cache
     assert Path(facts["file"]).stat().st_size == facts["bytes"]
     assert "building a tensorrt-rtx engine for cubes of 1x1x48x48x40, once" in said
-    again, said = engine("--tile", 48, 48, 40, "--precision", "fp32")
+    again, said = engine("--tile", 48, 48, 40, "--batch", 1, "--precision", "fp32")
     assert (again["file"], said) == (facts["file"], "")
     other, _ = engine("--tile", 48, 48, 40, "--batch", 2, "--precision", "fp32")
     assert other["file"] != facts["file"]
@@ -52,7 +52,7 @@ def test_it_goes_to_the_cache_and_is_built_once(cache: Path) -> None:
 @pytest.mark.parametrize(
     ("memory", "options", "cubes"),
     [(None, [], [2, 1, 200, 184, 264]), (2**37, [], [2, 1, 200, 184, 264]), (2**32, [], [1, 1, 200, 184, 264]),
-     (2**37, ["--batch", "3"], [3, 1, 200, 184, 264])],
+     (2**37, ["--batch", "3"], [3, 1, 200, 184, 264]), (None, ["--tile", "96", "96", "96"], [14, 1, 96, 96, 96])],
 )  # fmt: skip
 def test_cubes_and_batch_are_those_that_detection_takes(
     memory: int | None, options: list[str], cubes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -79,8 +79,8 @@ def without_half(tmp_path: Path) -> Path:
 def test_the_float16_engine_of_a_bundle_without_one_is_converted(
     tmp_path: Path, cache: Path, without_half: Path
 ) -> None:
-    half, said = engine(without_half, "--tile", 48, 48, 48, "-o", tmp_path / "half.plan")
-    full, _ = engine("--tile", 48, 48, 48, "--precision", "fp32", "-o", tmp_path / "full.plan")
+    half, said = engine(without_half, "--tile", 48, 48, 48, "--batch", 1, "-o", tmp_path / "half.plan")
+    full, _ = engine("--tile", 48, 48, 48, "--batch", 1, "--precision", "fp32", "-o", tmp_path / "full.plan")
     assert "converting its float32 graph" in said
     assert (half["precision"], full["precision"]) == ("fp16", "fp32")
     assert (tmp_path / "half.plan").stat().st_size < 0.7 * (tmp_path / "full.plan").stat().st_size
@@ -120,5 +120,5 @@ def test_a_graph_that_cannot_be_float16_is_an_error_with_a_way_out(
 def test_a_cache_that_others_may_write_is_refused(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cache.mkdir(parents=True)
     cache.chmod(0o777)
-    assert run(app, "picker-export", ["engine", "--tile", "48", "48", "48"]) == 5
+    assert run(app, "picker-export", ["engine", "--tile", "48", "48", "48", "--batch", "1"]) == 5
     assert "is no folder of yours alone" in capsys.readouterr().err
