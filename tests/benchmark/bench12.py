@@ -11,6 +11,7 @@ on.
 
 import argparse
 import json
+import math
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -62,16 +63,22 @@ def measure(scene: Scene, detection: Detection, diameters: dict[str, float]) -> 
         "centre_error": by_distance.centre_error,
         "official_f1": official.f1,
         "official_class_f1": official.mean_class_f1,
-        "on_gold": float(np.mean(on == GOLD)),
-        "on_membranes": float(np.mean(on == VESICLE)),
-        "on_strangers": float(np.mean(on == STRANGER)),
+        "on_gold": _share(on == GOLD),
+        "on_membranes": _share(on == VESICLE),
+        "on_strangers": _share(on == STRANGER),
         "by_class": by_distance.confusion.f1,
     }
 
 
+def _share(picks: np.ndarray) -> float:
+    return float(np.mean(picks)) if len(picks) else 0.0
+
+
 def row(label: str, figures: dict[str, Any]) -> str:
     """Return one line of the table."""
-    return f"{label:>21} " + " ".join(f"{figures[name]:>9.4f}" for name in COLUMNS)
+    return f"{label:>21} " + " ".join(
+        f"{math.nan if figures[name] is None else figures[name]:>9.4f}" for name in COLUMNS
+    )
 
 
 def main() -> None:
@@ -119,10 +126,11 @@ def main() -> None:
 
 
 def summarise(results: Results, classes: list[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the means over the seeds by precision and SNR."""
+    """Return the means over the seeds by precision and SNR, None where no seed has a figure."""
     summary: dict[str, dict[str, dict[str, Any]]] = {}
     for (precision, snr), rows in results.items():
-        means: dict[str, Any] = {name: float(np.mean([r[name] for r in rows])) for name in (*COLUMNS, "seconds")}
+        there = {name: [r[name] for r in rows if r[name] is not None] for name in (*COLUMNS, "seconds")}
+        means: dict[str, Any] = {name: float(np.mean(v)) if v else None for name, v in there.items()}
         means["by_class"] = {name: float(np.mean([r["by_class"].get(name) or 0.0 for r in rows])) for name in classes}
         summary.setdefault(precision, {})[f"{snr:g}"] = means
     return summary

@@ -9,9 +9,11 @@ from training.phantoms import CLASSES, SMALL
 
 from picker_runtime.formats import read_named_picks
 from picker_training import cli, training_data
+from picker_training.commands.fit import rule_of
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig, dump_config, load_config
 from picker_training.detectors.options import PointOptions
 from picker_training.evaluation import scoring
+from picker_training.evaluation.rules import Rule
 from picker_training.run import read_diameters
 from picker_training.simulator.scene import simulate
 from picker_training.simulator.templates import Template
@@ -68,6 +70,14 @@ def test_lists_of_2019_are_scored_by_their_own_rule(
     assert "E80 --rule shrec2020: reads particle lists in another order" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("year", "rule"), [(0, Rule.SHREC2020), (2019, Rule.SHREC2019), (2020, Rule.SHREC2020), (2021, Rule.SHREC2021)]
+)
+def test_the_year_chooses_the_rule(year: int, rule: Rule) -> None:
+    assert rule_of(year, None) is rule
+    assert rule_of(year, rule) is rule
+
+
 def test_by_distance_the_diameters_are_the_run_s(data_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, float]] = []
     monkeypatch.setattr(scoring, "score_files", lambda rule, truth, picks, options: asked.append(options.diameters))
@@ -110,19 +120,22 @@ def test_a_tomogram_that_is_not_there_is_told(data_set: Path, capsys: pytest.Cap
     assert "name one of model_0, model_1, model_2" in capsys.readouterr().err
 
 
-def test_picks_count_from_the_slab(data_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_picks_count_from_the_slab_and_are_spelled_as_its_list(data_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reconstruction has 8 slices below the slab; a pick in its slice 10 is one in slice 2 of the slab."""
     from picker_runtime.detections import Detections
     from picker_training import held_out
 
     made = Detections(
-        positions=np.array([[10.0, 20.0, 30.0]]), diameters=np.array([90.0]), scores=np.array([0.9]),
-        class_ids=np.zeros(1, np.int32),
+        positions=np.array([[10.0, 20.0, 30.0], [7.0, 20.0, 30.0], [8.0 + SMALL.shape[0], 20.0, 30.0]]),
+        diameters=np.full(3, 90.0), scores=np.full(3, 0.9), class_ids=np.zeros(3, np.int32),
     )  # fmt: skip
+    for path in data_set.glob("*/particle_locations.txt"):
+        path.write_text(path.read_text().upper())
     monkeypatch.setattr(held_out, "picks_of", lambda *_: made)
     assert fit(data_set, "--held-out", "model_2", "--config", str(data_set.parent / "tiny.toml")) == 0
     (pick,) = read_named_picks(data_set.parent / "run/held_out/model_2.csv")
     assert pick.position == (2.0, 20.0, 30.0)
+    assert pick.name == CLASSES[0].upper()
 
 
 def test_a_stated_offset_wins_over_the_masks(data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:

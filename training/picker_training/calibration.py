@@ -166,7 +166,7 @@ def choose_thresholds(
     seen = np.sum([scene.truths for scene in judged], axis=0) > 0
     value = 0.0
     for _ in range(SWEEPS):
-        for c in np.flatnonzero(seen):
+        for c in np.flatnonzero(seen).tolist():
             values = _objective(judged, counts, chosen, c, beta)
             chosen[c] = middle_of_best(values)
             value = float(values[chosen[c]])

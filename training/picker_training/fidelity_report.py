@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from picker_runtime.atomic import check_writable_folder, write_text
-from picker_runtime.geometry import Box
 from picker_runtime.tomogram import Tomogram
 from picker_training.curves import PUBLISHED as PUBLISHED_CURVE
 from picker_training.curves import Panel, draw
-from picker_training.datasets.shrec import TOMOGRAM, read_occupancy_mask, read_truth
+from picker_training.datasets.shrec import read_occupancy_mask, read_truth
+from picker_training.datasets.training_volume import training_volume
 from picker_training.simulation import RECORD
 from picker_training.simulator.fidelity import (
     CORRELATION_STEPS,
@@ -53,19 +53,24 @@ def write_report(folders: Sequence[Path], output: Path) -> Path:
 
 
 def read_sample(folder: Path) -> Sample:
-    """Read what is measured; masks that are not closed are preferred, and the SNR is the record's, if there is one."""
+    """Read what is measured of the slab that the truth covers.
+
+    Masks that are not closed are preferred, and the SNR is the record's, if there is one.
+    """
     truth = read_truth(folder)
     opened = "occupancy_mask_open"
     name = opened if any(folder.glob(f"{opened}.mrc*")) else "occupancy_mask"
-    with Tomogram.open(folder / TOMOGRAM) as tomogram:
-        voxels, voxel_size = tomogram.read(Box.whole(tomogram.shape)), tomogram.voxel_size
+    whole = training_volume(folder)
+    with Tomogram.open(whole.path) as tomogram:
+        voxels, voxel_size = tomogram.read(whole.slab), tomogram.voxel_size
+    occupancy = read_occupancy_mask(folder, truth, name=name)
     stored = folder / RECORD
     record = json.loads(stored.read_text()) if stored.exists() else {}
     return Sample(
         name=folder.name,
         preset=record.get("preset", ""),
         tomogram=voxels,
-        occupancy=read_occupancy_mask(folder, truth, name=name),
+        occupancy=occupancy[whole.slab.slices] if occupancy.shape == whole.shape else occupancy,
         names=truth.names,
         positions=truth.positions,
         voxel_size=voxel_size,

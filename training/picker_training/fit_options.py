@@ -49,7 +49,9 @@ class ShrecOptions:
     shrec: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Train on tomograms in SHREC layout, DIR/model_0 ..., instead.")
     ] = None
-    year: Annotated[int, typer.Option(help="--shrec: 2019, if its lists are `class z y x`.")] = 0
+    year: Annotated[
+        int, typer.Option(help="--shrec: of the challenge; 2019: lists are `class z y x`; chooses --rule.")
+    ] = 0
     z_offset: Annotated[
         int | None,
         typer.Option(min=0, help="--shrec: slices of the reconstructions below the lists' z = 0; else judged."),
@@ -59,7 +61,7 @@ class ShrecOptions:
         typer.Option(metavar="NAME", help="--shrec: not trained on; picked and scored at the end; repeatable."),
     ] = None
     rule: Annotated[
-        Rule | None, typer.Option(help="--held-out: how its picks are scored; default: shrec2020, or that of --year.")
+        Rule | None, typer.Option(help="--held-out: how its picks are scored; default: that of --year, or shrec2020.")
     ] = None
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from picker_runtime.card import ModelCard
-from picker_runtime.detections import Detections
 from picker_runtime.formats import find_writer
 from picker_runtime.formats.base import FormatContext
 from picker_runtime.scanning import Scanner
 from picker_runtime.tomogram import Tomogram
 from picker_training.calibration import calibrated, candidates_of, picks_of
 from picker_training.config import TrainingConfig
+from picker_training.datasets.shrec import read_truth
 from picker_training.datasets.shrec_tomograms import reconstruction
 from picker_training.model_card import decoded, draft_card
 from picker_training.run import load_average, read_diameters
@@ -28,7 +28,8 @@ def pick_held_out(run: Path, config: TrainingConfig, device: torch.device) -> It
     """Yield the folder of each held-out tomogram with the file of its picks, RUN/held_out/NAME.csv.
 
     Thresholds are chosen on the validation tomogram. Positions are those of the folder's particle list: voxels of the
-    slab that its truth covers, not of the whole reconstruction.
+    slab that its truth covers, not of the whole reconstruction; picks outside it are left out. Classes are spelled as
+    in that list.
 
     Raises:
         UsageError: E83 if the run has no checkpoint.
@@ -52,13 +53,13 @@ def _pick_one(engine: TorchEngine, card: ModelCard, folder: Path, config: Traini
     scanner = Scanner(engine=engine, card=card, tile=None, halo=card.halo)
     with Tomogram.open(volume.path, voxel_size=card.voxel_size_angstrom) as tomogram:
         candidates = scanner.scan(tomogram).candidates
-    picks = _in_slab(picks_of(candidates, card, card.voxel_size_angstrom), volume.z_offset)
+    picks = picks_of(candidates, card, card.voxel_size_angstrom)
+    picks = picks.select(volume.slab.contains(picks.positions))
+    picks = replace(picks, positions=picks.positions - np.array([volume.z_offset, 0.0, 0.0]))
+    spelled = {name.lower(): name for name in read_truth(folder).names}
     context = FormatContext(
-        tomogram=folder.name, shape=volume.slab.shape, voxel_size=card.voxel_size_angstrom, class_names=card.class_names
-    )
+        tomogram=folder.name, shape=volume.slab.shape, voxel_size=card.voxel_size_angstrom,
+        class_names=tuple(spelled.get(name, name) for name in card.class_names),
+    )  # fmt: skip
     (path,) = find_writer("csv")(output, folder.name, picks, context)
     return path
-
-
-def _in_slab(picks: Detections, z_offset: int) -> Detections:
-    return replace(picks, positions=picks.positions - np.array([z_offset, 0.0, 0.0]))

@@ -1,6 +1,7 @@
 """The command `picker-training baseline`, from files to files."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,14 @@ import pytest
 from training.phantoms import write_phantoms
 
 from picker_runtime.formats import read_named_picks
+from picker_runtime.geometry import Box
 from picker_runtime.mrc import write_mrc
+from picker_runtime.tomogram import Tomogram
 from picker_training import cli
 from picker_training.baselines import picking
+from picker_training.baselines.selection import Known
 from picker_training.commands.baseline import Method
+from picker_training.datasets.shrec import read_truth
 from picker_training.simulation import write_scene
 from picker_training.simulator.microscope import Microscope
 from picker_training.simulator.presets import SHREC2020_CLASSES
@@ -80,6 +85,41 @@ def test_blobs_are_picked_too(
     localisation, _ = f1(scenes[0], output, capsys)
     assert localisation > 0.4
     assert [path.name for path in tmp_path.iterdir()] == ["picks.csv"]
+
+
+def test_a_calibration_knows_the_slab_of_a_deeper_reconstruction(
+    scenes: list[Path], templates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in real data sets: slices above and below the slab of the truth, names in upper case, in the list of 2019."""
+    deeper, truth = tmp_path / "model_3", read_truth(scenes[1])
+    shutil.copytree(scenes[1], deeper)
+    with Tomogram.open(deeper / "reconstruction.mrc") as tomogram:
+        values = tomogram.read(Box.whole(tomogram.shape))
+    write_mrc(deeper / "reconstruction.mrc", np.pad(values, ((6, 6), (0, 0), (0, 0)), mode="wrap"), 10.0)
+    listed = deeper / "particle_locations.txt"
+    rows = [line.split() for line in listed.read_text().upper().splitlines()]
+    text = "".join(f"{name} {z} {y} {x} {' '.join(rest)}\n" for name, x, y, z, *rest in rows)
+    (deeper / "particle_locations_model_3.txt").write_text(text)
+    listed.unlink()
+    tuned: list[Known] = []
+    monkeypatch.setattr(picking, "tune_thresholds", lambda known, *_: tuned.extend(known) or np.full(3, 0.5))
+    assert cli.run(arguments("log", scenes[0], templates, tmp_path / "p.csv", "--calibration", str(deeper))) == 0
+    (known,) = tuned
+    np.testing.assert_array_equal(known.positions, truth.positions + np.array([6.0, 0.0, 0.0]))
+    assert known.class_ids.tolist() == [CLASSES.index(name) for name in truth.names]
+    z = known.candidates.positions[:, 0]
+    assert z.min() >= 6 and z.max() <= 5 + SPEC.shape[0]
+
+
+def test_a_calibration_without_a_particle_of_the_classes_is_refused(
+    scenes: list[Path], templates: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(scenes[1], tmp_path / "model_3")
+    listed = tmp_path / "model_3/particle_locations.txt"
+    listed.write_text("".join(f"other {line.split(' ', 1)[1]}\n" for line in listed.read_text().splitlines()))
+    command = arguments("log", scenes[0], templates, tmp_path / "p.csv", "--calibration", str(tmp_path / "model_3"))
+    assert cli.run(command) == 3
+    assert "E46 model_3: lists no particle of " in capsys.readouterr().err
 
 
 def test_a_higher_threshold_leaves_the_best_picks(scenes: list[Path], templates: Path, tmp_path: Path) -> None:

@@ -149,9 +149,13 @@ def folder_of_2019(folder: Path) -> Path:
 
 def test_folder_of_2019_has_other_names_and_another_axis_order(tmp_path: Path) -> None:
     folder = folder_of_2019(tmp_path)
-    truth = read_truth(folder, order="zyx")
+    truth = read_truth(folder)
     assert truth.positions.tolist() == [[3, 5, 8], [0, 1, 2]]
-    assert read_truth(folder).positions.tolist() == [[8, 5, 3], [2, 1, 0]]
+    assert read_truth(folder, order="xyz").positions.tolist() == [[8, 5, 3], [2, 1, 0]]
+    listed = folder / "particle_locations_model_9.txt"
+    (folder / f"{listed.name}.gz").write_bytes(gzip.compress(listed.read_bytes()))
+    listed.unlink()
+    assert read_truth(folder).positions.tolist() == truth.positions.tolist()
     np.testing.assert_array_equal(read_occupancy_mask(folder, truth), MASK)
     (folder / "hitbox_9.mrc.gz").write_bytes(gzip.compress((folder / "hitbox_9.mrc").read_bytes()))
     (folder / "hitbox_9.mrc").unlink()

@@ -146,6 +146,12 @@ def test_ignored_names_become_balls(data_set: Path, scene: Scene) -> None:
         assert np.all(balls[:, :3] > -balls[:, 3:]) and np.all(balls[:, :3] < 24 + balls[:, 3:])
 
 
+def test_names_of_2021_are_those_known_here(tmp_path: Path, scene: Scene) -> None:
+    write_model(tmp_path / "set/model_0", scene, names=("4V94_fixed", "1BXN", "vesicle"))
+    write_model(tmp_path / "set/model_1", scene, names=("4V94", "1bxn", "vesicle"))
+    assert shrec_tomograms.class_names(AnnotatedSection(shrec=str(tmp_path / "set"))) == ("1bxn",)
+
+
 def test_a_pool_is_its_tomograms(data_set: Path) -> None:
     tomogram = read_one(data_set)
     pool = AnnotatedPool(tomograms=(tomogram, tomogram), seed=5)

@@ -1,8 +1,12 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from picker_training.datasets.shrec import write_truth
+from picker_training.datasets.truth import Truth
+from picker_training.fidelity_report import read_sample
 from picker_training.simulator.fidelity import (
     DIFFERENCES,
     PUBLISHED,
@@ -53,6 +57,22 @@ def test_autocorrelation_and_power_of_a_wave() -> None:
     assert autocorrelation(volume, 2, (0.0, 1.0, 2.0)) == pytest.approx([1.0, 0.0, -1.0], abs=1e-6)
     frequency, power = radial_power(volume)
     assert frequency[power.argmax()] == pytest.approx(0.25, abs=1 / 32)
+
+
+@pytest.mark.parametrize("whole_masks", [False, True])
+def test_the_slab_that_the_truth_covers_is_measured(whole_masks: bool, tmp_path: Path) -> None:
+    """In real data sets the reconstruction is deeper than the masks."""
+    small = sample()
+    slab, occupancy = np.tile(small.tomogram, (2, 1, 1)), np.pad(small.occupancy, ((0, 8), (0, 0), (0, 0)))
+    truth = Truth(names=small.names[:2], positions=np.array([[1.0, 1.0, 1.0], [5.0, 5.0, 6.0]]))
+    below = 0 if whole_masks else 3
+    tomogram = np.pad(slab, ((below, below), (0, 0), (0, 0)), constant_values=99.0)
+    volumes = {"reconstruction": tomogram, "occupancy_mask": occupancy}
+    write_truth(tmp_path / "model_0", truth, voxel_size=20.0, volumes=volumes)
+    read = read_sample(tmp_path / "model_0")
+    np.testing.assert_array_equal(read.tomogram, slab)
+    np.testing.assert_array_equal(read.occupancy, occupancy)
+    assert measure(read)["particles"] == 2
 
 
 def test_a_lone_particle_has_no_neighbour() -> None:

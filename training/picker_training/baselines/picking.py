@@ -10,7 +10,7 @@ from torch import Tensor
 
 from picker_runtime.atomic import write_text
 from picker_runtime.detections import Detections
-from picker_runtime.errors import UsageError
+from picker_runtime.errors import InputError, UsageError
 from picker_runtime.formats import FormatContext
 from picker_runtime.formats.csv import render
 from picker_runtime.geometry import Box
@@ -20,7 +20,8 @@ from picker_training.baselines.blobs import BlobFilter, find_blobs
 from picker_training.baselines.correlation import Mixtures
 from picker_training.baselines.selection import Known, candidates_of, pick_at, tune_thresholds
 from picker_training.baselines.template_matching import Matching, Progress, match_templates
-from picker_training.datasets.shrec import TOMOGRAM, read_truth
+from picker_training.datasets.shrec import read_truth
+from picker_training.datasets.training_volume import training_volume
 from picker_training.device import choose_device, has_bfloat16
 from picker_training.simulator.microscope import Microscope
 from picker_training.simulator.presets import SHREC2020_CLASSES
@@ -78,22 +79,28 @@ class Baseline:
     def calibrated(self, model_folder: Path, voxel_size: float, folder: Path) -> dict[str, float]:
         """Return the thresholds that suit a tomogram whose truth is known, a folder in SHREC layout, by class.
 
-        Particles of classes that are not picked are left out.
+        Particles of classes that are not picked are left out, and candidates outside the slab that the truth covers.
 
         Raises:
-            InputError: E10 to E46 if the tomogram or the truth cannot be used.
+            InputError: E10 to E46 if the tomogram or the truth cannot be used, or holds no particle of the classes.
             UsageError: E80 if its voxel size is another.
         """
-        truth = read_truth(model_folder)
-        volume = read_volume(model_folder / TOMOGRAM)
+        whole = training_volume(model_folder)
+        truth = whole.placed(read_truth(model_folder))
+        volume = read_volume(whole.path)
         if abs(volume.voxel_size / voxel_size - 1) > MODEL_TOLERANCE:
             problem = f"its voxel size is {volume.voxel_size:.4g} A, the tomogram's {voxel_size:.4g} A"
             raise UsageError(80, "--calibration", problem, "calibrate on a tomogram of the same voxel size")
-        mine = np.array([name in self.class_names for name in truth.names], np.bool_)
+        names = [name.lower() for name in truth.names]
+        mine = np.array([name in self.class_names for name in names], np.bool_)
+        if not mine.any():
+            problem = f"lists no particle of {', '.join(self.class_names)}"
+            raise InputError(46, model_folder.name, problem, "calibrate on a tomogram that holds some")
+        candidates = self.candidates(volume, folder)
         known = Known(
-            candidates=self.candidates(volume, folder),
+            candidates=candidates.select(whole.slab.contains(candidates.positions)),
             positions=truth.positions[mine],
-            class_ids=np.array([self.class_names.index(n) for n in truth.names if n in self.class_names], np.intp),
+            class_ids=np.array([self.class_names.index(n) for n in names if n in self.class_names], np.intp),
         )
         thresholds = tune_thresholds([known], np.array(self.diameters_angstrom), voxel_size)
         return dict(zip(self.class_names, thresholds.tolist(), strict=True))

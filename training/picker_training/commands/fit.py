@@ -94,12 +94,12 @@ def _score_held_out(run: Path, rule: rules.Rule, device: "torch.device") -> None
 
 
 def rule_of(year: int, asked: rules.Rule | None) -> rules.Rule:
-    """Return the rule that scores what a run held out, by the year of its data set, 0 for what is not of 2019.
+    """Return the rule that scores what a run held out, by default that of its data set's year; 0 for no year.
 
     Raises:
         UsageError: E80 if the rule reads lists in another order of axes than the data set's.
     """
-    own = rules.Rule.SHREC2019 if year == 2019 else rules.Rule.SHREC2020
+    own = {2019: rules.Rule.SHREC2019, 2021: rules.Rule.SHREC2021}.get(year, rules.Rule.SHREC2020)
     if asked is not None and (asked is rules.Rule.SHREC2019) != (year == 2019):
         problem = f"reads particle lists in another order than those of --year {year or 2020}"
         raise UsageError(80, f"--rule {asked}", problem, f"leave it out, for {own}")

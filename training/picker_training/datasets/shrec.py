@@ -43,10 +43,19 @@ NAMES_2019 = {"particle_locations": "particle_locations_model", "occupancy_mask"
 """What SHREC 2019 calls a file; the tomogram's number and the suffix follow."""
 
 
-def read_truth(folder: Path, *, order: Literal["xyz", "zyx"] = "xyz") -> Truth:
+Order = Literal["xyz", "zyx"]
+
+
+def order_of(year: int | None) -> Order | None:
+    """Return the order of a list's columns in a year of the challenge; None where the list's name has to tell."""
+    return None if not year else "zyx" if year == 2019 else "xyz"
+
+
+def read_truth(folder: Path, *, order: Order | None = None) -> Truth:
     """Read the particle list of a folder; columns after the class and the position are ignored.
 
-    order: of the columns; SHREC 2019 writes `class z y x`, the later years and this program `class x y z`.
+    order: of the columns; SHREC 2019 writes `class z y x`, the later years and this program `class x y z`. None:
+    that of 2019 if the list has its name of 2019.
 
     Raises:
         InputError: E46, if the list is absent or a line is not `class x y z ...`; blank lines but at the end, headers
@@ -55,7 +64,8 @@ def read_truth(folder: Path, *, order: Literal["xyz", "zyx"] = "xyz") -> Truth:
     subject = f"{folder.name}/{LOCATIONS}"
     try:
         with open_file(folder, LOCATIONS) as path:
-            rows = read_locations(path, order=order)
+            old = path.name.startswith(NAMES_2019["particle_locations"])
+            rows = read_locations(path, order=order or ("zyx" if old else "xyz"))
     except InputError as error:
         raise InputError(46, subject, error.problem, error.fix) from error
     for number, row in enumerate(rows, start=1):

@@ -9,10 +9,13 @@ import numpy as np
 from picker_runtime.errors import InputError, PickerError, UsageError
 from picker_training.config import AnnotatedSection, TrainingConfig
 from picker_training.datasets.annotated import AnnotatedTomogram, annotate
-from picker_training.datasets.shrec import LOCATIONS, TOMOGRAM, find_file, read_occupancy_mask, read_truth
+from picker_training.datasets.shrec import LOCATIONS, TOMOGRAM, find_file, order_of, read_occupancy_mask, read_truth
 from picker_training.datasets.training_volume import TrainingVolume, training_volume
 from picker_training.datasets.truth import Truth
 from picker_training.simulator.presets import SHREC2020_CLASSES
+
+ALIASES = {"4v94_fixed": "4v94"}
+"""Names as lists of SHREC 2021 spell them, in lower case, and as they are known here."""
 
 
 def tomogram_names(data_set: Path) -> list[str]:
@@ -65,8 +68,9 @@ def reconstruction(folder: Path, annotated: AnnotatedSection) -> TrainingVolume:
 
 def read_names(folder: Path, annotated: AnnotatedSection) -> Truth:
     """Read a folder's particle list, its names in lower case."""
-    truth = read_truth(folder, order="zyx" if annotated.year == 2019 else "xyz")
-    return Truth(names=tuple(name.lower() for name in truth.names), positions=truth.positions)
+    truth = read_truth(folder, order=order_of(annotated.year))
+    names = (name.lower() for name in truth.names)
+    return Truth(names=tuple(ALIASES.get(name, name) for name in names), positions=truth.positions)
 
 
 def read_tomograms(

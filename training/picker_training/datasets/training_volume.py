@@ -8,7 +8,7 @@ import numpy as np
 from picker_runtime.errors import InputError, PickerError
 from picker_runtime.geometry import Box, Triple
 from picker_runtime.mrc import MrcFile
-from picker_training.datasets.shrec import TOMOGRAM, find_file, open_file, read_truth
+from picker_training.datasets.shrec import TOMOGRAM, find_file, open_file, order_of, read_truth
 from picker_training.datasets.truth import Truth
 
 MASKS = ("occupancy_mask", "class_mask", "grandmodel")
@@ -116,7 +116,7 @@ def _offset_of_middle(folder: Path, depth: int, slices: int) -> int:
 
 def _offset_of_list(folder: Path, shape: Triple, year: int | None, mask_name: str) -> int:
     """Return the offset by which most listed centres fall on their own particles in a mask of the same shape."""
-    truth = read_truth(folder, order="zyx" if year == 2019 else "xyz")
+    truth = read_truth(folder, order=order_of(year))
     offsets = sorted({0, *SLAB_OFFSETS.values()}) if shape[0] == FULL_SLICES else [0]
     if not len(truth) or mask_name != "occupancy_mask":
         if len(offsets) == 1:

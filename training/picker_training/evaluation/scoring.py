@@ -58,7 +58,7 @@ def _score_shrec(rule: Rule, folder: Path, picks_file: Path, options: Options) -
     """Score by a rule of `SHREC_RULES`; the picks count in file order."""
     zyx = rule is Rule.SHREC2019
     picks = _read_one_tomogram(picks_file, zyx=zyx)
-    truth = read_truth(folder, order="zyx" if zyx else "xyz")
+    truth = read_truth(folder, order="zyx" if zyx else None)
     more: dict[str, Any] = {}
     if rule in (Rule.SHREC2019, Rule.SHREC2020):
         more["z_frame"] = options.z_frame
