@@ -116,7 +116,7 @@ class BorrowedMethod(LearnedMethod):
     def borrow(self, baseline: Path, reads: str) -> None:
         """Copy the baseline's checkpoint, its average replaced by the weights themselves if those are to be read."""
         folder = self.work.folder
-        checkpoint = load_checkpoint(baseline, torch.device("cpu"))
+        checkpoint = load_checkpoint(baseline)
         if checkpoint is None or not (baseline / RESULT).exists():
             raise SystemExit(f"{folder.name} reads the weights of {BASELINE}: run that first")
         folder.mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,7 @@ def test_a_new_class_begins_with_the_models_body(lab: Path, bundle: Path, tmp_pa
     still.write_text(CONFIG.replace("steps = 3", "steps = 1\nlearning_rate = 0.0"))
     begun = training("fit", *data, *others, "-o", tmp_path / "run", "--from", bundle, "--config", still, *CPU)
     assert begun.status == 0
-    checkpoint = load_checkpoint(tmp_path / "run", torch.device("cpu"))
+    checkpoint = load_checkpoint(tmp_path / "run")
     assert checkpoint is not None
     head, trained = checkpoint.weights["head.weight"], load_network(Bundle.open(bundle)).state_dict()["head.weight"]
     assert load_config(tmp_path / "run/config.toml").model.classes == ("ball", "disc")

@@ -116,7 +116,7 @@ def main() -> None:
     for name, config in configs.items():
         alone = train(config, folder / "one" / name)
         both = json.loads((folder / "two" / name / "losses.json").read_text())
-        one, two = (load_checkpoint(folder / part / name, CPU) for part in ("one", "two"))
+        one, two = (load_checkpoint(folder / part / name) for part in ("one", "two"))
         differences = [
             float((one.weights[k].double() - two.weights[k].double()).abs().max()) / config.optimiser.learning_rate
             for k in one.weights

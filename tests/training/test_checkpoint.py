@@ -18,7 +18,7 @@ def checkpoint(step: int = 3) -> Checkpoint:
 
 def test_a_checkpoint_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, checkpoint())
-    loaded = load_checkpoint(tmp_path, CPU)
+    loaded = load_checkpoint(tmp_path)
     assert loaded is not None
     assert loaded.step == 3
     assert torch.equal(loaded.weights["layer.weight"], checkpoint().weights["layer.weight"])
@@ -27,14 +27,14 @@ def test_a_checkpoint_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
 
 
 def test_a_run_without_one_starts_anew(tmp_path: Path) -> None:
-    assert load_checkpoint(tmp_path, CPU) is None
+    assert load_checkpoint(tmp_path) is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"no checkpoint", b"PK\x03\x04 half a zip file"])
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / FILE).write_bytes(damage)
     with pytest.raises(UsageError, match="not a checkpoint") as caught:
-        load_checkpoint(tmp_path, CPU)
+        load_checkpoint(tmp_path)
     assert caught.value.code == 83
 
 
@@ -43,13 +43,13 @@ def test_half_a_checkpoint_is_refused(tmp_path: Path) -> None:
     content = (tmp_path / FILE).read_bytes()
     (tmp_path / FILE).write_bytes(content[: len(content) // 2])
     with pytest.raises(UsageError, match="not a checkpoint"):
-        load_checkpoint(tmp_path, CPU)
+        load_checkpoint(tmp_path)
 
 
 def test_one_of_another_version_is_refused(tmp_path: Path) -> None:
     torch.save({"step": 3, "weights": {}}, tmp_path / FILE)
     with pytest.raises(UsageError, match="not a checkpoint"):
-        load_checkpoint(tmp_path, CPU)
+        load_checkpoint(tmp_path)
 
 
 def test_the_one_before_stays_until_the_new_one_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_the_one_before_stays_until_the_new_one_is_complete(tmp_path: Path, monk
     monkeypatch.setattr(torch, "save", killed)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(tmp_path, checkpoint(4))
-    loaded = load_checkpoint(tmp_path, CPU)
+    loaded = load_checkpoint(tmp_path)
     assert loaded is not None
     assert loaded.step == 3
     assert [path.name for path in tmp_path.iterdir()] == [FILE]

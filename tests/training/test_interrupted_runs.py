@@ -52,12 +52,12 @@ def fit_process(run: Path, options: list[str], **environment: str) -> subprocess
 
 
 def saved_step(run: Path) -> int:
-    checkpoint = load_checkpoint(run, CPU)
+    checkpoint = load_checkpoint(run)
     return checkpoint.step if checkpoint else 0
 
 
 def state(run: Path) -> dict[str, Tensor]:
-    checkpoint, best = load_checkpoint(run, CPU), load_best(run, CPU)
+    checkpoint, best = load_checkpoint(run), load_best(run)
     assert checkpoint and best
     parts = {"weights": checkpoint.weights, "average": checkpoint.average, "best": best.average}
     return {f"{part} {name}": value for part, values in parts.items() for name, value in values.items()}

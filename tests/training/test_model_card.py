@@ -80,6 +80,25 @@ def test_the_network_runs_as_an_engine(card: ModelCard) -> None:
         assert np.array_equal(outputs[name], value.numpy())
 
 
+def test_validation_in_float32_is_no_tf32(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    detector = decoded(build_network(CONFIG), card)
+    forward = detector.forward
+
+    def spied(*inputs: torch.Tensor) -> object:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return forward(*inputs)
+
+    monkeypatch.setattr(detector, "forward", spied)
+    before = torch.backends.cudnn.allow_tf32
+    cubes = np.zeros((1, 1, 32, 32, 32), np.float32)
+    inputs = dict(zip(INPUTS, (cubes, np.zeros(1, np.float32), np.ones(1, np.float32)), strict=True))
+    with TorchEngine(detector) as engine:
+        engine.infer(inputs)
+    assert seen == [False]
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
 def test_the_decoding_is_on_the_network_s_device(card: ModelCard) -> None:
     detector = decoded(build_network(CONFIG).to("meta"), card)
     assert {value.device.type for value in (*detector.parameters(), *detector.buffers())} == {"meta"}

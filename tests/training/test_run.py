@@ -244,7 +244,7 @@ def test_a_run_that_is_killed_before_its_first_step_still_begins_with_the_model(
     with monkeypatch.context() as here:
         here.setattr(f"picker_training.run.{killed_at}", killed)
         assert fit("--config", str(tmp_path / "tiny.toml"), "--from", "shrec12") == 130
-    begun = load_checkpoint(tmp_path / "run", torch.device("cpu"))
+    begun = load_checkpoint(tmp_path / "run")
     if killed_at == "open_data":
         assert begun is None
         assert fit() == 2

@@ -49,7 +49,7 @@ def state(one: Trainer) -> list[Tensor]:
 
 
 def saved_step(folder: Path) -> int:
-    checkpoint = load_checkpoint(folder, CPU)
+    checkpoint = load_checkpoint(folder)
     return checkpoint.step if checkpoint else 0
 
 
@@ -111,7 +111,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_its_checkpoint(
     with pytest.raises(UsageError, match="not finite at step 2") as caught:
         one.run(lambda progress: None, poison)
     assert caught.value.code == 84
-    checkpoint = load_checkpoint(tmp_path, CPU)
+    checkpoint = load_checkpoint(tmp_path)
     assert checkpoint is not None
     assert checkpoint.step == 2
     assert all(torch.isfinite(value).all() for value in checkpoint.weights.values())

@@ -13,16 +13,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / part) for part in ("runtime", "training")]
 
-DEFAULTS = {"--protocol": "full", "--device": "cuda"}
+DEFAULTS = ("--protocol", "full", "--device", "cuda")
+"""Of options that may be given again, the last counts."""
 
 
 def main() -> int:
-    """Run the command with the options given, and those of a GPU where none is given."""
+    """Run the command with the options of a GPU and those given."""
     from picker_training.cli import run
 
-    given = sys.argv[1:]
-    missing = [part for name, value in DEFAULTS.items() if name not in given for part in (name, value)]
-    return run(["benchmark", *given, *missing])
+    return run(["benchmark", *DEFAULTS, *sys.argv[1:]])
 
 
 if __name__ == "__main__":

@@ -47,13 +47,13 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     _save(folder / FILE, asdict(checkpoint))
 
 
-def load_checkpoint(folder: Path, device: torch.device) -> Checkpoint | None:
-    """Read the checkpoint of a run; None if it has not written one yet.
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """Read the checkpoint of a run into the host's memory; None if it has not written one yet.
 
     Raises:
         UsageError: E83 if the file is not one of ours.
     """
-    return _load(folder / FILE, Checkpoint, device)
+    return _load(folder / FILE, Checkpoint)
 
 
 def save_best(folder: Path, best: Best) -> None:
@@ -65,13 +65,13 @@ def save_best(folder: Path, best: Best) -> None:
     _save(folder / BEST_FILE, asdict(best))
 
 
-def load_best(folder: Path, device: torch.device) -> Best | None:
+def load_best(folder: Path) -> Best | None:
     """Read the best average of a run; None before its first validation.
 
     Raises:
         UsageError: E83 if the file is not one of ours.
     """
-    return _load(folder / BEST_FILE, Best, device)
+    return _load(folder / BEST_FILE, Best)
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:
@@ -80,10 +80,10 @@ def _save(path: Path, state: dict[str, Any]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def _load(path: Path, kind: type[State], device: torch.device) -> State | None:
+def _load(path: Path, kind: type[State]) -> State | None:
     if not path.exists():
         return None
     try:
-        return kind(**torch.load(path, map_location=device, weights_only=True))
+        return kind(**torch.load(path, map_location="cpu", weights_only=True))
     except (RuntimeError, TypeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise UsageError(83, str(path), f"not a checkpoint of this version ({error})", "start a new run") from error

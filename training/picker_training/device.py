@@ -1,6 +1,7 @@
 """The device that training and simulation run on, and what it can."""
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
@@ -31,6 +32,15 @@ def has_bfloat16(device: torch.device) -> bool:
         able: bool = torch.cuda.is_bf16_supported(including_emulation=False)
         return able
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+def float32_convolutions() -> AbstractContextManager[object]:
+    """Let convolutions on GPUs compute in float32, not in TF32 as cuDNN does by default."""
+    flags: Any = torch.backends.cudnn
+    kept: AbstractContextManager[object] = flags.flags(
+        enabled=flags.enabled, benchmark=flags.benchmark, deterministic=flags.deterministic, allow_tf32=False
+    )
+    return kept
 
 
 def half_precision(device: torch.device) -> AbstractContextManager[object]:

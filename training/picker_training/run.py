@@ -75,8 +75,8 @@ def load_average(
     Raises:
         UsageError: E83 if the run has no such checkpoint.
     """
-    best = load_best(run, device) if choice != Choice.LAST else None
-    found = best or (load_checkpoint(run, device) if choice != Choice.BEST else None)
+    best = load_best(run) if choice != Choice.LAST else None
+    found = best or (load_checkpoint(run) if choice != Choice.BEST else None)
     if found is None:
         problem = "no validated checkpoint in it" if choice == Choice.BEST else "no checkpoint in it"
         raise UsageError(83, str(run), problem, "train first: picker-training fit")
@@ -173,7 +173,7 @@ def _run_logged(
 
 def _keep_best(folder: Path, network: Detector, score: Score) -> None:
     """Keep the average that validated best; of equals the last, which learnt longest."""
-    before = load_best(folder, torch.device("cpu"))
+    before = load_best(folder)
     if before is None or before.step >= score.step or score.objective >= before.objective:
         save_best(folder, Best(step=score.step, average=network.state_dict(), objective=score.objective))
 

@@ -6,6 +6,7 @@ import torch
 
 from picker_runtime.engines.cpu import INPUTS, OUTPUTS, Arrays, CpuEngine
 from picker_training.detectors.decode import DecodedDetector
+from picker_training.device import float32_convolutions
 
 
 class TorchEngine(CpuEngine):
@@ -23,7 +24,7 @@ class TorchEngine(CpuEngine):
     def infer(self, inputs: Arrays) -> Arrays:
         """Run the detector; return its outputs by name."""
         device = next(self._detector.parameters()).device
-        with torch.no_grad():
+        with torch.no_grad(), float32_convolutions():
             outputs = self._detector(*(torch.from_numpy(inputs[name]).to(device) for name in INPUTS))
         return {name: value.cpu().numpy() for name, value in zip(OUTPUTS, outputs, strict=True)}
 

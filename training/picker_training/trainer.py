@@ -197,7 +197,7 @@ class Trainer:
         save_checkpoint(self.folder, checkpoint)
 
     def _resume(self) -> None:
-        checkpoint = load_checkpoint(self.folder, self.device)
+        checkpoint = load_checkpoint(self.folder)
         if checkpoint is not None:
             self.step = checkpoint.step
             self.network.load_state_dict(checkpoint.weights)

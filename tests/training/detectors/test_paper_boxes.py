@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from picker_training.detectors.paper_boxes import RawPrediction, decode_boxes, keep_peaks, overlap
+from picker_training.detectors.paper_boxes import OVERLAP, RawPrediction, decode_boxes, keep_peaks, overlap
 
 ORIGIN = torch.zeros(3)
 
@@ -67,6 +69,41 @@ MIDDLE = (2.0, 2.0, 2.0)
 def test_of_boxes_that_overlap_in_neighbouring_cells_the_better_stays(beside: tuple[int, int, int]) -> None:
     assert peaks({(2, 2, 2): (0.9, 16.0, MIDDLE), beside: (0.8, 16.0, MIDDLE)}).tolist() == pytest.approx([0.9, 0.0])
     assert peaks({(2, 2, 2): (0.7, 16.0, MIDDLE), beside: (0.8, 16.0, MIDDLE)}).tolist() == pytest.approx([0.0, 0.8])
+
+
+def test_a_box_that_falls_makes_none_fall() -> None:
+    """Three in a row, each overlapping the next: the second falls to the first, so the third stays, as greedily."""
+    row = [(2, 2, x) for x in range(5)]
+    chain = {cell: (0.9 - 0.1 * x, 7.0, MIDDLE) for x, cell in enumerate(row)}
+    assert peaks(dict(list(chain.items())[:3])).tolist() == pytest.approx([0.9, 0.0, 0.7])
+    assert peaks(chain).tolist() == pytest.approx([0.9, 0.0, 0.7, 0.0, 0.5])
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6), filled=st.floats(0.05, 0.4))
+def test_it_is_greedy_suppression_among_neighbours(seed: int, filled: float) -> None:
+    rng = np.random.default_rng(seed)
+    shape = (4, 5, 6)
+    scores = np.where(rng.random(shape) < filled, rng.permutation(np.linspace(0.1, 0.9, 120)).reshape(shape), 0.0)
+    edges = rng.uniform(4, 9, shape)
+    centres = np.stack(np.meshgrid(*(4.0 * np.arange(n) for n in shape), indexing="ij")) + rng.uniform(
+        0, 4, (3, *shape)
+    )
+    tensors = [torch.tensor(a[None], dtype=torch.float32) for a in (scores, centres, edges)]
+    found = keep_peaks(*tensors)[0].numpy()
+    wanted = np.zeros(shape)
+    for flat in np.argsort(-scores, axis=None):
+        cell = np.unravel_index(flat, shape)
+        stronger = [tuple(other) for other in np.argwhere(wanted > 0) if np.abs(np.subtract(other, cell)).max() == 1]
+        at = (slice(None), *cell)
+        overlaps = [
+            float(overlap(tensors[1][0][at], tensors[2][0][cell], tensors[1][0][(slice(None), *o)], tensors[2][0][o]))
+            for o in stronger
+        ]
+        if scores[cell] > 0 and not any(value > OVERLAP for value in overlaps):
+            wanted[cell] = scores[cell]
+    assert set(zip(*np.nonzero(wanted), strict=True)) <= set(zip(*np.nonzero(found), strict=True))
+    assert np.sum((found > 0) != (wanted > 0)) <= 2  # chains of more than four boxes
 
 
 def test_small_particles_in_touch_are_both_kept() -> None:

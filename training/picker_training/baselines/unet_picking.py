@@ -20,6 +20,7 @@ from picker_runtime.tomogram import Tomogram
 from picker_training.baselines.selection import Known, objective, tune_thresholds
 from picker_training.detectors.decode import normalise
 from picker_training.detectors.unet import UNetDetector
+from picker_training.device import float32_convolutions
 from picker_training.model_card import tile_for
 
 HALO = 24
@@ -107,7 +108,7 @@ def _label_tile(network: UNetDetector, source: NormalisedSource, tile: Tile, mad
     parameter = next(network.parameters())
     inputs = [torch.from_numpy(values)[None, None], torch.tensor([source.mean]), torch.tensor([source.inverse_std])]
     cube = normalise(*(x.to(parameter.device) for x in inputs)).contiguous(memory_format=torch.channels_last_3d)
-    with torch.no_grad():
+    with torch.no_grad(), float32_convolutions():
         probabilities = torch.softmax(network(cube)[(0, slice(None), *tile.core.slices_in(tile.cube))], dim=0)
         share, class_ids = probabilities[1:].max(dim=0)
     made.particle[tile.core.slices] = (1.0 - probabilities[0]).cpu().numpy()

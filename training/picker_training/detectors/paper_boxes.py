@@ -11,6 +11,9 @@ from picker_training.detectors.base import cell_centres
 OVERLAP = 0.1
 """Two boxes that overlap by more than this are one particle (the public code; the paper does not state it)."""
 
+ROUNDS = 4
+"""Of suppression: chains of up to so many boxes, each of which overlaps the next better one, end as greedily."""
+
 LARGEST_LOGARITHM = 4.0
 """Sizes are at most so many e-folds from their anchor, so that an untrained network has finite boxes."""
 
@@ -55,16 +58,27 @@ def overlap(centres: Tensor, edges: Tensor, other_centres: Tensor, other_edges: 
 
 
 def keep_peaks(scores: Tensor, centres: Tensor, edges: Tensor) -> Tensor:
-    """Return the scores `(n, d, h, w)`, 0 where the box of a better neighbour in 3x3x3 overlaps the cell's own.
+    """Return the scores `(n, d, h, w)`, 0 where the box of a better neighbour in 3x3x3 that is kept overlaps the own.
 
-    centres: `(n, 3, d, h, w)`. edges: `(n, d, h, w)`. This is non-maximum suppression among neighbours, the part of it
-    that a graph of fixed shape can do.
+    centres: `(n, 3, d, h, w)`. edges: `(n, d, h, w)`. This is greedy non-maximum suppression among neighbours, the part
+    of it that a graph of fixed shape can do: a box that falls to a better one makes none fall itself. Each round takes
+    what the last one left for what stands; they close in on the greedy result, an even number of them from above.
     """
-    around = functional.pad(torch.cat([scores.unsqueeze(1), edges.unsqueeze(1), centres], dim=1), (1, 1) * 3)
+    own = torch.cat([scores.unsqueeze(1), edges.unsqueeze(1), centres], dim=1)
+    other = _around(own).movedim(2, -1)  # (27, n, d, h, w, 5)
+    near = overlap(centres.movedim(1, -1), edges, other[..., 2:], other[..., 1]) > OVERLAP
+    rivals = torch.where(near, other[..., 0], torch.zeros_like(scores))
+    kept = torch.ones_like(scores)
+    for _ in range(ROUNDS):
+        outdone = (rivals * _around(kept.unsqueeze(1))[:, :, 0]).amax(dim=0)
+        kept = (scores >= outdone).to(scores.dtype)
+    return scores * kept
+
+
+def _around(volume: Tensor) -> Tensor:
+    """Return what lies in the 27 cells around each one, `(27, n, c, d, h, w)` of `(n, c, d, h, w)`, 0 outside."""
+    around = functional.pad(volume, (1, 1) * 3)
     for axis in (-3, -2, -1):  # the cell before, the cell itself and the cell after, of all that was gathered so far
         last = around.shape[axis] - 2
         around = torch.stack([around.narrow(axis, start, last) for start in range(3)])
-    other = around.flatten(0, 2).movedim(2, -1)  # (27, n, d, h, w, 5)
-    near = overlap(centres.movedim(1, -1), edges, other[..., 2:], other[..., 1]) > OVERLAP
-    outdone = torch.where(near, other[..., 0], torch.zeros_like(scores)).amax(dim=0)
-    return torch.where(scores >= outdone, scores, torch.zeros_like(scores))
+    return around.flatten(0, 2)
