@@ -3,12 +3,11 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from picker_runtime import strict_json
 from picker_runtime.atomic import write_text
 from picker_runtime.errors import InputError
-from picker_runtime.formats.base import Centre
 from picker_runtime.geometry import Triple
 
 SCHEMA = 1
@@ -69,7 +68,7 @@ class DetectionRecord:
     timings: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
-    formats: dict[str, Centre] = field(default_factory=dict)
+    formats: dict[str, Literal["core", "python"]] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
