@@ -75,6 +75,20 @@ def test_z_frame(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(capsys, "shrec2020", folder, picks)["tp"] == 0
 
 
+@pytest.mark.parametrize("rule", ["shrec2020-copy", "shrec2021", "shrec2021-clean", "paper", "czii", "distance"])
+def test_z_offset(rule: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = {"czii": ["--radius", "1bxn=60", "--radius", "4d8q=60"], "distance": DIAMETERS}.get(rule, [])
+    picks = shrec_file(folder, "1bxn 8 5 13\n")  # ten slices above, among background
+    assert evaluate(capsys, rule, folder, picks, *more)["tp"] == 0
+    assert evaluate(capsys, rule, folder, picks, *more, "--z-offset", "10")["tp"] == 1
+
+
+def test_frames_are_no_offsets(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--rule", "shrec2020", "--truth", str(folder), "--picks", shrec_file(folder), "--z-offset", "3"]
+    status, message = refused(capsys, *arguments)
+    assert (status, message.split()[1:3]) == (2, ["E80", "--z-offset:"])
+
+
 def test_distance_takes_diameters_and_the_masks_voxel_size(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = evaluate(capsys, "distance", folder, shrec_file(folder), *DIAMETERS)
     assert (found["tp"], found["centre_error_voxels"]) == (2, 0.125)

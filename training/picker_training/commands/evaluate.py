@@ -11,6 +11,7 @@ def evaluate(
     truth: options.Truths,
     picks: options.PicksFiles,
     z_frame: options.Frame = ZFrame.SLAB,
+    z_offset: options.Offset = 0,
     padding: options.Padding = 0,
     mask: options.Mask = rules.DEFAULT_MASK,
     diameter: options.Diameters = None,
@@ -29,6 +30,7 @@ def evaluate(
 
     chosen = rules.Options(
         z_frame=z_frame,
+        z_offset=z_offset,
         padding=padding,
         mask=mask,
         diameters=rules.parse_by_class("--diameter", diameter),

@@ -20,6 +20,12 @@ PicksFiles = Annotated[
     ),
 ]
 Frame = Annotated[ZFrame, typer.Option("--z-frame", help="shrec2019, shrec2020: where z of the picks counts from.")]
+Offset = Annotated[
+    int,
+    typer.Option(
+        "--z-offset", min=0, help="But for shrec2019, shrec2020: slices of the picked tomogram below the truth's z = 0."
+    ),
+]
 Padding = Annotated[int, typer.Option(min=0, help="shrec2019: voxels to take off every coordinate of the picks.")]
 Mask = Annotated[
     str, typer.Option(metavar="NAME", help="SHREC rules and paper: volume of the truth that says whose a voxel is.")

@@ -30,13 +30,15 @@ class Rule(StrEnum):
 class Options:
     """What a rule may be told beside picks and truth.
 
-    z_frame: where z of the picks counts from. padding: voxels to take off every coordinate.
+    z_frame: where z of the picks counts from. z_offset: what to take off it, in rules without frames.
+    padding: voxels to take off every coordinate.
     mask: name of the volume that says which voxels are a particle's.
     diameters, radii: angstrom by class. weights: by class. model: its card gives the diameters that are missing.
     voxel_size: of the truth, in angstrom; None: as its occupancy mask says.
     """
 
     z_frame: ZFrame = ZFrame.SLAB
+    z_offset: int = 0
     padding: int = 0
     mask: str = DEFAULT_MASK
     diameters: dict[str, float] = field(default_factory=dict)
@@ -61,12 +63,12 @@ _SPELLINGS = {"diameters": "--diameter", "radii": "--radius", "weights": "--weig
 _UNDERSTOOD = {
     Rule.SHREC2019: {"z_frame", "padding", "mask"},
     Rule.SHREC2020: {"z_frame", "mask"},
-    Rule.SHREC2020_COPY: {"mask"},
-    Rule.SHREC2021: {"mask"},
-    Rule.SHREC2021_CLEAN: {"mask"},
-    Rule.PAPER: {"mask"},
-    Rule.CZII: {"radii", "weights", "voxel_size"},
-    Rule.DISTANCE: {"diameters", "model", "voxel_size"},
+    Rule.SHREC2020_COPY: {"z_offset", "mask"},
+    Rule.SHREC2021: {"z_offset", "mask"},
+    Rule.SHREC2021_CLEAN: {"z_offset", "mask"},
+    Rule.PAPER: {"z_offset", "mask"},
+    Rule.CZII: {"z_offset", "radii", "weights", "voxel_size"},
+    Rule.DISTANCE: {"z_offset", "diameters", "model", "voxel_size"},
 }
 
 

@@ -57,7 +57,7 @@ def score_files(
 def _score_shrec(rule: Rule, folder: Path, picks_file: Path, options: Options) -> shrec.ShrecScore:
     """Score by a rule of `SHREC_RULES`; the picks count in file order."""
     zyx = rule is Rule.SHREC2019
-    picks = _read_one_tomogram(picks_file, zyx=zyx)
+    picks = _read_one_tomogram(picks_file, zyx=zyx, z_offset=options.z_offset)
     truth = read_truth(folder, order="zyx" if zyx else None)
     more: dict[str, Any] = {}
     if rule in (Rule.SHREC2019, Rule.SHREC2020):
@@ -79,7 +79,7 @@ def _score_shrec(rule: Rule, folder: Path, picks_file: Path, options: Options) -
 
 def _score_distance(folder: Path, picks_file: Path, options: Options) -> distance.DistanceScore:
     """Score by `distance.score`; picks without scores count in file order."""
-    picks = _read_one_tomogram(picks_file)
+    picks = _read_one_tomogram(picks_file, z_offset=options.z_offset)
     truth = read_truth(folder)
     angstrom = _complete(options.diameters, truth, options.model)
     size = options.voxel_size or read_voxel_size(folder)
@@ -96,7 +96,7 @@ def _score_czii(folders: Sequence[Path], picks_files: Sequence[Path], options: O
     """Score by `czii.score_czii`; without radii, classes of the challenge have the challenge's radii and weights."""
     tomograms = []
     for folder, picks_file in zip(folders, picks_files, strict=True):
-        picks = _read_one_tomogram(picks_file)
+        picks = _read_one_tomogram(picks_file, z_offset=options.z_offset)
         size = options.voxel_size or read_voxel_size(folder)
         tomograms.append(czii.Tomogram(_names(picks), _positions(picks), read_truth(folder), size))
     radii = options.radii or czii.RADII_ANGSTROM
@@ -108,14 +108,19 @@ def _score_czii(folders: Sequence[Path], picks_files: Sequence[Path], options: O
     return czii.score_czii(tomograms, radii_angstrom=radii, weights=weights)
 
 
-def _read_one_tomogram(path: Path, *, zyx: bool = False) -> list[NamedPick]:
-    """Read picks; zyx: text lists are `class z y x`."""
+def _read_one_tomogram(path: Path, *, zyx: bool = False, z_offset: int = 0) -> list[NamedPick]:
+    """Read picks; zyx: text lists are `class z y x`. z_offset: taken off z."""
     is_text = path.is_file() and FORMATS["shrec"].recognises(path)
     picks = read_locations(path, order="zyx") if zyx and is_text else read_named_picks(path)
     if len(tomograms := sorted({pick.tomogram for pick in picks})) > 1:
         problem = f"picks of {len(tomograms)} tomograms: {', '.join(tomograms[:3])}"
         raise InputError(44, path.name, problem, "give the file of one tomogram")
-    return picks
+    return [_lowered(pick, z_offset) for pick in picks]
+
+
+def _lowered(pick: NamedPick, slices: int) -> NamedPick:
+    z, y, x = pick.position
+    return pick._replace(position=(z - slices, y, x))
 
 
 def _names(picks: Sequence[NamedPick]) -> list[str]:
