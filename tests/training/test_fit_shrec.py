@@ -82,9 +82,13 @@ def test_by_distance_the_diameters_are_the_run_s(data_set: Path, monkeypatch: py
     asked: list[dict[str, float]] = []
     monkeypatch.setattr(scoring, "score_files", lambda rule, truth, picks, options: asked.append(options.diameters))
     monkeypatch.setattr("picker_training.evaluation.report.table", str)
+    for path in data_set.glob("*/particle_locations.txt"):
+        path.write_text(path.read_text().upper())
     config = str(data_set.parent / "tiny.toml")
     assert fit(data_set, "--held-out", "model_2", "--config", config, "--rule", "distance") == 0
-    assert asked == [read_diameters(data_set.parent / "run")]
+    known = read_diameters(data_set.parent / "run")
+    names = {line.split()[0] for line in (data_set / "model_2/particle_locations.txt").read_text().splitlines()}
+    assert asked == [{name: known[name.lower()] for name in names}]
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,8 @@ def _check_named(data_set: ShrecOptions, own: "PicksOptions", validation: str | 
         stray += [(name, "--tomograms DIR and --picks FILE") for name in _given(own)]
     if validation is not None and data_set.shrec is None and not own.given:
         stray.append(("validation", "--shrec DIR, or --tomograms DIR and --picks FILE"))
-    for name, needed in stray:
+    if stray:
+        name, needed = stray[0]
         option = f"--{SPELLINGS.get(name, name).replace('_', '-')}"
         raise UsageError(80, option, f"says nothing without {needed}", f"add {needed}, or leave it out")
 

@@ -84,13 +84,24 @@ def _score_held_out(run: Path, rule: rules.Rule, device: "torch.device") -> None
     from picker_training.evaluation.scoring import score_files
     from picker_training.held_out import pick_held_out
     from picker_training.parallel import current
-    from picker_training.run import read_diameters
 
     if not current().first:
         return
-    options = rules.Options(diameters=read_diameters(run) if rule is rules.Rule.DISTANCE else {})
     for truth, picks in pick_held_out(run, load_config(run / "config.toml"), device):
-        print(f"{truth.name}: {picks}\n{table(score_files(rule, [truth], [picks], options))}")
+        score = score_files(rule, [truth], [picks], _scoring_options(rule, run, truth))
+        print(f"{truth.name}: {picks}\n{table(score)}")
+
+
+def _scoring_options(rule: rules.Rule, run: Path, truth: Path) -> rules.Options:
+    """Return what a rule has to be told: `distance` the run's diameters, under the names of the truth's list."""
+    from picker_training.datasets.shrec import read_truth
+    from picker_training.run import read_diameters
+
+    if rule is not rules.Rule.DISTANCE:
+        return rules.Options()
+    known = read_diameters(run)
+    names = set(read_truth(truth).names)
+    return rules.Options(diameters={name: known[name.lower()] for name in names if name.lower() in known})
 
 
 def rule_of(year: int, asked: rules.Rule | None) -> rules.Rule:

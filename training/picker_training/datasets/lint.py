@@ -171,12 +171,12 @@ def _unjudged(annotations: Annotations, section: PicksSection) -> Iterator[Findi
     file = annotations.tomograms[judge].path.name
     for name in sorted(there - elsewhere):
         yield Finding(
-            severity="error", file=file, line=0, found=f"picks of {name} in this tomogram alone, which judges the run",
+            severity="warning", file=file, line=0, found=f"picks of {name} in this tomogram alone, which judges",
             expected="some to learn from", fix="let another tomogram judge with --validation NAME, or ignore the class",
         )  # fmt: skip
     for name in sorted(elsewhere - there):
         yield Finding(
-            severity="warning", file=file, line=0, found=f"no picks of {name} in this tomogram, which judges the run",
+            severity="warning", file=file, line=0, found=f"no picks of {name} in this tomogram, which judges",
             expected="some to choose its threshold by",
             fix="let another tomogram judge with --validation NAME; else it gets the median of the other classes'",
         )  # fmt: skip
