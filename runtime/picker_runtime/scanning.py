@@ -67,8 +67,7 @@ class Scanner:
     ) -> Scan:
         """Return a tomogram's candidates; what is odd about it is added to its warnings.
 
-        area: where to look; None for everywhere. intensity: None for the tomogram's own, measured.
-        stages: told when each stage ends.
+        area: where to look; None for everywhere. intensity: measured if None. stages: told when each stage ends.
 
         Raises:
             InputError, EngineError, UsageError: as measuring, running and tiling do.

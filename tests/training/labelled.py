@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from picker_runtime.detections import Detections
 from picker_runtime.formats import WRITERS, FormatContext
 from picker_runtime.mrc import write_mrc
-from picker_training.datasets.lint import Expectations, Finding, lint
+from picker_training.datasets.findings import Finding
+from picker_training.datasets.lint import Expectations, lint
 from picker_training.datasets.picks import read_annotations
 from picker_training.picks_section import PicksSection
 

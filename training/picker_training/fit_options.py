@@ -11,7 +11,7 @@ from picker_training.evaluation.rules import Rule
 
 if TYPE_CHECKING:
     from picker_training.config import TrainingConfig
-    from picker_training.datasets.lint import Finding
+    from picker_training.datasets.findings import Finding
     from picker_training.picks_options import PicksOptions
 
 SPELLINGS = {"classes": "class"}

@@ -7,7 +7,8 @@ from picker_runtime.card import NAME, ModelCard
 from picker_runtime.errors import UsageError
 from picker_training.config import DETECTORS, OptimiserSection, TrainingConfig
 from picker_training.datasets import picked_tomograms
-from picker_training.datasets.lint import Expectations, Finding, lint
+from picker_training.datasets.findings import Finding
+from picker_training.datasets.lint import Expectations, lint
 from picker_training.datasets.picks import Annotations
 from picker_training.picks_section import PicksSection, parse_pairs
 

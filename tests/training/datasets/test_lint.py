@@ -9,7 +9,7 @@ from training.labelled import SHAPE, Labelled, labelled
 
 from picker_runtime.formats.csv import HEADER
 from picker_runtime.mrc import write_mrc
-from picker_training.datasets.lint import Finding
+from picker_training.datasets.findings import Finding
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from picker_training.commands.grouped import takes
 from picker_training.picks_options import PicksOptions
 
 if TYPE_CHECKING:
-    from picker_training.datasets.lint import Finding
+    from picker_training.datasets.findings import Finding
 
 
 @takes("own", PicksOptions)

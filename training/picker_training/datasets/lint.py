@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,30 +15,14 @@ from picker_runtime.geometry import Box
 from picker_runtime.tomogram import MODEL_TOLERANCE
 from picker_training.datasets.coordinates import misplaced, rescaled
 from picker_training.datasets.density import Density, look_at
+from picker_training.datasets.findings import Finding
+from picker_training.datasets.judged_classes import unjudged
 from picker_training.datasets.picks import Annotations, ListedPick, TomogramFile
 from picker_training.picks_section import PicksSection
 
 SAME_PLACE_VOXELS = 1.0
 OVERLAP = 0.5
 """Two particles nearer than this share of the mean of their diameters overlap; detection keeps one of such two."""
-
-Severity = Literal["error", "warning"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that is wrong (error) or looks wrong (warning); line 0 stands for the whole file."""
-
-    severity: Severity
-    file: str
-    line: int
-    found: str
-    expected: str
-    fix: str
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{self.severity}: {place}: {self.found}, expected {self.expected}. Fix: {self.fix}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +57,7 @@ def lint(
         *_strays(annotations),
         *_without_picks(annotations, named),
         *_classes(annotations, expected),
-        *_unjudged(annotations, section),
+        *unjudged(annotations, section),
         *_voxel_sizes([file for name, file in annotations.tomograms.items() if name in named], expected),
     ]
     for name in sorted(named & annotations.tomograms.keys()):
@@ -156,30 +139,6 @@ def _classes(annotations: Annotations, expected: Expectations) -> Iterator[Findi
                 severity="warning", file=file.name, line=picks[0].line, found=f"{found}, of unknown diameter",
                 expected="a diameter, to train on it and to find overlaps", fix=f"--diameter {name}=ANGSTROM",
             )  # fmt: skip
-
-
-def _unjudged(annotations: Annotations, section: PicksSection) -> Iterator[Finding]:
-    """Find classes that are in the tomogram that judges the run alone, or not in it."""
-    *learnt, judge = [name for name in annotations.tomograms if name in annotations.named] or [""]
-    if section.validation in learnt:
-        learnt, judge = [name for name in (*learnt, judge) if name != section.validation], section.validation
-    if not learnt:
-        return
-    wanted = {p.name for p in annotations.picks} - {*section.background, *section.ignored}
-    there = {p.name for p in annotations.picks if p.tomogram == judge} & wanted
-    elsewhere = {p.name for p in annotations.picks if p.tomogram in learnt} & wanted
-    file = annotations.tomograms[judge].path.name
-    for name in sorted(there - elsewhere):
-        yield Finding(
-            severity="warning", file=file, line=0, found=f"picks of {name} in this tomogram alone, which judges",
-            expected="some to learn from", fix="let another tomogram judge with --validation NAME, or ignore the class",
-        )  # fmt: skip
-    for name in sorted(elsewhere - there):
-        yield Finding(
-            severity="warning", file=file, line=0, found=f"no picks of {name} in this tomogram, which judges",
-            expected="some to choose its threshold by",
-            fix="let another tomogram judge with --validation NAME; else it gets the median of the other classes'",
-        )  # fmt: skip
 
 
 def _voxel_sizes(files: list[TomogramFile], expected: Expectations) -> Iterator[Finding]:
