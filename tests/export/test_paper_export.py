@@ -105,10 +105,11 @@ def test_its_convolutions_can_be_float16_and_its_decoding_stays_float32(exported
 
 def test_a_run_becomes_a_bundle_that_detects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole path, from weights drawn by chance; the published network's files are larger than what is packaged."""
+    options = replace(PUBLISHED, confidence=0.8)  # of many boxes by chance some overlap by what engines round apart
     config = TrainingConfig(
         workers=0,
         model=ModelSection(name="tiny-paper", classes=CLASSES, detector="paper"),
-        paper=PUBLISHED,
+        paper=options,
         data=DataSection(scenes=1, strangers=(), crop=32, halo=4),
         optimiser=OptimiserSection(steps=2, batch=2),
     )
@@ -121,7 +122,7 @@ def test_a_run_becomes_a_bundle_that_detects(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(bundling, "NORM_BATCHES", 2)
     monkeypatch.setattr(bundling, "MAX_FILE_BYTES", 1000)
     prepare_run(run, config)
-    network = lively(PUBLISHED).network
+    network = lively(options).network
     with torch.no_grad():
         for norm in (m for m in network.head.modules() if isinstance(m, nn.BatchNorm3d)):
             norm.weight *= 0.2  # scores of exactly 1 are ties, which engines break each in its own way
@@ -138,4 +139,4 @@ def test_a_run_becomes_a_bundle_that_detects(tmp_path: Path, monkeypatch: pytest
     assert selftest["cubes"].shape == (1, 1, 64, 64, 64)
     network = load_network(bundle)
     assert isinstance(network, PaperDetector)
-    assert network.options == PUBLISHED
+    assert network.options == options
