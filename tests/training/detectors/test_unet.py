@@ -8,12 +8,15 @@ import torch
 from golden.blob_graph import scattered, volume_with_blobs
 from torch import Tensor
 
+from picker_runtime.errors import UsageError
 from picker_training.baselines.unet_picking import ComponentLimits, LabelMap, components
+from picker_training.config import ModelSection, TrainingConfig
 from picker_training.detectors.cost import cost_of
 from picker_training.detectors.options import PointOptions, UNetOptions
 from picker_training.detectors.point import PointDetector
 from picker_training.detectors.unet import UNetDetector, ball_labels, dice_loss
 from picker_training.loading import Batch
+from picker_training.networks import build_network
 
 EDGES = (8, 8, 8)
 
@@ -82,6 +85,9 @@ def test_it_costs_what_our_detector_costs() -> None:
 def test_it_needs_a_radius_for_each_class() -> None:
     with pytest.raises(ValueError, match="2 radii for 3 classes"):
         UNetDetector(3, UNetOptions(radii_voxels=(2.0, 3.0)))
+    model = ModelSection(classes=("a", "b", "c"), detector="unet")
+    with pytest.raises(UsageError, match=r"E83 \[unet\]: 2 radii for 3 classes"):
+        build_network(TrainingConfig(model=model, unet=UNetOptions(radii_voxels=(2.0, 3.0))))
 
 
 def test_it_learns_a_phantom_whose_components_are_its_particles() -> None:
