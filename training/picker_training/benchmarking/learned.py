@@ -151,10 +151,7 @@ class LearnedMethod(Method):
     def look(self, path: Path) -> Any:
         """Return the candidates in a file, as the runtime finds them."""
         card = draft_card(self.config, self.work.scenes.diameters_angstrom)
-        with (
-            TorchEngine(decoded(self.network, card).to(self.work.device)) as engine,
-            Tomogram.open(path) as tomogram,
-        ):
+        with TorchEngine(decoded(self.network, card)) as engine, Tomogram.open(path) as tomogram:
             scanner = Scanner(engine=engine, card=card, tile=None, halo=card.halo)
             found = scanner.scan(tomogram).candidates
         return found

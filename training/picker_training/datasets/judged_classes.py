@@ -9,7 +9,7 @@ from picker_training.picks_section import PicksSection
 
 def unjudged(annotations: Annotations, section: PicksSection) -> Iterator[Finding]:
     """Find classes that are in the tomogram that judges the run alone, or not in it."""
-    *learnt, judge = [name for name in annotations.tomograms if name in annotations.named] or [""]
+    *learnt, judge = annotations.annotated or [""]
     if section.validation in learnt:
         learnt, judge = [name for name in (*learnt, judge) if name != section.validation], section.validation
     if not learnt:

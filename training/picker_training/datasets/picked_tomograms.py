@@ -62,7 +62,7 @@ def complete(
     for name in (*classes, *section.ignored):
         if name not in diameters:
             raise UsageError(80, name, "its diameter is not known", f"add --diameter {name}=ANGSTROM")
-    names = _names(annotations)
+    names = annotations.annotated
     if section.validation and (section.validation not in names or len(names) < 2):
         problem = f"not one of several tomograms with picks ({', '.join(names)})"
         raise UsageError(80, f"--validation {section.validation}", problem, "name one, and leave another to train on")
@@ -87,8 +87,9 @@ def open_tomograms(
     named = annotations.named
     for error in [*annotations.unreadable.values(), *(e for n, e in annotations.refused.items() if n in named)]:
         raise error
-    masks = ignore_masks(section, _names(annotations))
-    made = {name: _annotated(annotations, name, section, classes, masks.get(name)) for name in _names(annotations)}
+    annotated = annotations.annotated
+    masks = ignore_masks(section, annotated)
+    made = {name: _annotated(annotations, name, section, classes, masks.get(name)) for name in annotated}
     if len(made) == 1:
         training, block = hold_back(*made.values(), halo=halo)
         return [training], block
@@ -159,11 +160,6 @@ def ignore_masks(section: PicksSection, tomograms: Sequence[str]) -> dict[str, P
                 problem = f"a mask of none of the tomograms {', '.join(tomograms)}"
                 raise UsageError(80, f"--ignore-mask {path.name}", problem, "name it after its tomogram, TOMOGRAM.mrc")
     return masks
-
-
-def _names(annotations: Annotations) -> list[str]:
-    named = annotations.named
-    return [name for name in annotations.tomograms if name in named]
 
 
 def _annotated(

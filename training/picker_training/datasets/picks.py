@@ -18,7 +18,6 @@ from picker_runtime.tomogram import Tomogram
 from picker_training.picks_section import PicksSection, parse_pairs
 
 SUFFIXES = (".mrc", ".rec", ".map")
-PACKED = (".gz", ".bz2")
 AFTER_STEM = ("_", "-", ".")
 """What follows a tomogram's stem in the name of a picks file or a mask of it, as in `<stem>_<class>.coords`."""
 
@@ -77,6 +76,12 @@ class Annotations:
         """Stems of the tomograms that picks belong to, whether they are there or not."""
         return {pick.tomogram for pick in self.picks}
 
+    @property
+    def annotated(self) -> list[str]:
+        """Stems of the tomograms that can be used and have picks, in order."""
+        named = self.named
+        return [name for name in self.tomograms if name in named]
+
 
 def read_annotations(section: PicksSection) -> Annotations:
     """Open the tomograms and read the picks files of a configuration; what cannot be used is kept beside.
@@ -125,8 +130,8 @@ def find_tomograms(place: Path) -> dict[str, Path]:
 
 def _is_tomogram(path: Path) -> bool:
     """Tell by its name whether a file is a tomogram, packed or not; `TS_01.mrc.mdoc` is none."""
-    name = path.with_suffix("") if path.suffix.lower() in PACKED else path
-    return name.suffix.lower() in SUFFIXES
+    ending = path.name.removeprefix(stem_of(path)).lower()
+    return any(suffix in ending for suffix in SUFFIXES)
 
 
 def read_file(
