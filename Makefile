@@ -37,7 +37,7 @@ clean: ## remove the virtual environment and everything built
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else \
 		"$(PYTHON) is Python %d.%d; picker needs 3.11 to 3.13. Say: make PYTHON=python3.12 $(MAKECMDGOALS)" % v)'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/base.stamp: pyproject.toml | $(BIN)/python
 	$(PIP) -e .

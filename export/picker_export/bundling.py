@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from picker_export.batch_norm import reestimate_batch_norm
+from picker_export.facts import describe, licence_of, origin, training_facts
 from picker_export.half_weights import half_weights, round_to_half
 from picker_export.halo import measure_halo
 from picker_export.judging import Judgement
 from picker_export.onnx_export import export_graph
 from picker_export.parity import Parity, report_parity
 from picker_export.precision import add_precisions
-from picker_runtime.atomic import atomic_writer, check_writable_folder, write_bytes, write_text
-from picker_runtime.bundle import GRAPH, GRAPHS, SELFTEST, Bundle, write_card
+from picker_export.staging import staged
+from picker_runtime.atomic import atomic_writer, write_bytes, write_text
+from picker_runtime.bundle import GRAPH, GRAPHS, SELFTEST, Bundle, known_models, write_card
 from picker_runtime.card import ModelCard
 from picker_runtime.engines.openvino import OpenVinoEngine
 from picker_runtime.errors import UsageError
@@ -30,10 +32,9 @@ from picker_training.calibration import calibrated, candidates_of
 from picker_training.choice import Choice
 from picker_training.config import TrainingConfig, load_config
 from picker_training.datasets.annotated import AnnotatedVolume
-from picker_training.detectors.base import Detector
 from picker_training.loading import Batch, Pool, batches
 from picker_training.model_card import WEIGHTS, decoded, draft_card
-from picker_training.run import BEGUN_WITH, CONFIG, load_average
+from picker_training.run import CONFIG, load_average
 from picker_training.training_data import calibration_volumes, open_data
 
 README = "README.md"
@@ -62,6 +63,7 @@ Say = Callable[[str], None]
 class ExportOptions:
     """What the caller decides: the bundle's version and licence, which weights of the run it holds, and its size.
 
+    licence: None for that of the model that the run began with, if it began with one.
     precisions: of the graphs beside the float32 one. beta: by whose F the thresholds are chosen, 1 for F1.
     large: let its files be larger than those that are packaged.
 
@@ -70,7 +72,7 @@ class ExportOptions:
     """
 
     version: str
-    licence: str
+    licence: str | None = None
     checkpoint: Choice | None = None
     precisions: tuple[str, ...] = tuple(GRAPHS)
     beta: float = 1.0
@@ -90,11 +92,25 @@ def export_run(
     """Write the bundle of a training run into a folder; return how engines and precisions compare.
 
     Raises:
-        UsageError: E83 if the run has no checkpoint; E84 if a file comes out too large.
+        UsageError: E80 if the folder is called like a bundled model; E83 if the run has no checkpoint; E84 if a file
+            comes out too large.
         EngineError: E60 if int8 is asked for and nncf is not installed.
         OutputError: E70 or E71 if the folder cannot be written.
     """
-    check_writable_folder(folder)
+    if str(folder) in known_models():
+        problem = f"--model {folder} would mean the model of that name that comes with picker"
+        raise UsageError(80, f"-o {folder}", problem, "give the folder another name")
+    with staged(folder) as stage:
+        scenes, judgements = _build(run, templates, stage, options, say)
+        if not options.large:
+            _check_sizes(stage, folder.name)
+    return [*report_parity(Bundle.open(folder), scenes[1:2] or scenes), *judgements]
+
+
+def _build(
+    run: Path, templates: Path | None, folder: Path, options: ExportOptions, say: Say
+) -> tuple[list[AnnotatedVolume], list[Judgement]]:
+    """Write all files of a bundle; return what it was calibrated on, and how its precisions compare."""
     config = load_config(run / CONFIG)
     network, step = load_average(run, config, torch.device("cpu"), options.checkpoint)
     say(f"weights after step {step}; BatchNorm re-estimated on {NORM_BATCHES} batches")
@@ -102,7 +118,9 @@ def export_run(
     round_to_half(network)
     reestimate_batch_norm(network, _draw(data.pool, config, crop=config.data.crop, first=0, count=NORM_BATCHES))
     write_bytes(folder / WEIGHTS, save(half_weights(network)))
-    card = replace(draft_card(config, data.diameters_angstrom), version=options.version, licence=options.licence)
+    begun = origin(run)
+    draft = draft_card(config, data.diameters_angstrom)
+    card = replace(draft, version=options.version, licence=licence_of(begun, options.licence))
     detector = decoded(network, card)
     export_graph(detector, folder / GRAPH)
     scenes = calibration_volumes(config, templates)
@@ -110,13 +128,10 @@ def export_run(
     cubes = partial(_cubes, data.pool, config, card)
     judgements = add_precisions(folder, card, options.precisions, cubes=cubes, scenes=scenes, say=say)
     metrics = {PRECISION: {one.precision: one.to_json() for one in judgements if one.passed}} if judgements else {}
-    facts = _training_facts(config, network, step) | {THRESHOLDS_BETA: options.beta} | _origin(run)
+    facts = training_facts(config, network, step) | {THRESHOLDS_BETA: options.beta} | begun
     card = replace(card, training=facts, metrics=metrics)
-    card = write_card(folder, card)
-    write_text(folder / README, describe(card))
-    if not options.large:
-        _check_sizes(folder)
-    return [*report_parity(Bundle.open(folder), scenes[1:2] or scenes), *judgements]
+    write_text(folder / README, describe(write_card(folder, card)))
+    return scenes, judgements
 
 
 def _calibrated(
@@ -175,22 +190,6 @@ def write_selftest(folder: Path, engine: OpenVinoEngine, scene: AnnotatedVolume,
         np.savez_compressed(stream, **inputs, **outputs)  # type: ignore[arg-type]
 
 
-def describe(card: ModelCard) -> str:
-    """Return the README of a bundle: what it finds, how it was trained and what was measured."""
-    rows = "\n".join(f"| {c.name} | {c.diameter_angstrom:.0f} | {c.threshold:.2f} |" for c in card.classes)
-    facts = "\n".join(f"- {key}: {value}" for key, value in card.training.items())
-    metrics = json.dumps(card.metrics, indent=2)
-    return (
-        f"# {card.name} {card.version}\n\n"
-        f"Finds {len(card.classes)} kinds of {card.polarity} particles in tomograms of "
-        f"{card.voxel_size_angstrom:g} A voxels. Licence: {card.licence}.\n\n"
-        f"{_caution(card)}\n\n"
-        f"| class | diameter (A) | threshold |\n| --- | --- | --- |\n{rows}\n\n## Training\n\n{facts}\n\n"
-        f"## Halo\n\n{card.halo} voxels; agreement with whole-volume inference by halo: {card.halo_curve}\n\n"
-        f"## Measured\n\n```json\n{metrics}\n```\n"
-    )
-
-
 def _draw(pool: Pool, config: TrainingConfig, *, crop: int, first: int, count: int) -> Iterator[Batch]:
     """Yield training batches that the run did not see, by number from `FIRST_BATCH` on, without augmentation."""
     augmentation = Augmentation(crop=crop, halo=config.data.halo, snr=config.data.snr)
@@ -205,38 +204,10 @@ def _cubes(pool: Pool, config: TrainingConfig, card: ModelCard) -> Iterator[NDAr
         yield from batch.cubes.numpy()[:, None]
 
 
-def _origin(run: Path) -> dict[str, Any]:
-    """Return what the run began with, if it began with the weights of another model."""
-    origin = run / BEGUN_WITH
-    return {"begun_with": json.loads(origin.read_text("utf-8"))} if origin.exists() else {}
-
-
-def _caution(card: ModelCard) -> str:
-    if str(card.training.get("data", "")).startswith("simulated"):
-        return "It was trained and measured on simulated tomograms only; its accuracy on real data is not known."
-    return "Its accuracy is known for tomograms like those it was trained on, and for no others."
-
-
-def _training_facts(config: TrainingConfig, network: Detector, step: int) -> dict[str, Any]:
-    facts: dict[str, Any] = {"steps": step, "batch": config.optimiser.batch, "crop": config.data.crop}
-    facts["architecture"] = network.facts()
-    if config.picks.tomograms:
-        return {"data": f"tomograms of {Path(config.picks.tomograms).name}, annotated in picks files", **facts}
-    if config.annotated.shrec:
-        name = Path(config.annotated.shrec).name
-        return {"data": f"annotated tomograms of {name}, without {', '.join(config.annotated.held_out)}", **facts}
-    return {
-        "data": f"simulated scenes of seed {config.seed}, drawn anew from {config.data.scenes} specimens",
-        "snr": list(config.data.snr),
-        "unlabelled_maps": list(config.data.strangers),
-        **facts,
-    }
-
-
-def _check_sizes(folder: Path) -> None:
+def _check_sizes(folder: Path, name: str) -> None:
     sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
-    for name, size in sizes.items():
+    for file, size in sizes.items():
         if size > MAX_FILE_BYTES:
-            raise UsageError(84, name, f"{size / 1e6:.1f} MB, at most 8 fit a bundle", LARGE)
+            raise UsageError(84, file, f"{size / 1e6:.1f} MB, at most 8 fit a bundle", LARGE)
     if sum(sizes.values()) > MAX_BUNDLE_BYTES:
-        raise UsageError(84, folder.name, f"{sum(sizes.values()) / 1e6:.1f} MB, at most 20 fit a bundle", LARGE)
+        raise UsageError(84, name, f"{sum(sizes.values()) / 1e6:.1f} MB, at most 20 fit a bundle", LARGE)

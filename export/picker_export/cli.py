@@ -29,7 +29,9 @@ def onnx(
         Path | None, typer.Option(metavar="DIR", help="The templates that the run was trained on, if it was on scenes.")
     ] = None,
     version: Annotated[str, typer.Option(help="Version to print on the card.")] = "1",
-    licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "Apache-2.0",
+    licence: Annotated[
+        str | None, typer.Option(help="Of the weights; default: that of the model begun with, or Apache-2.0.")
+    ] = None,
     checkpoint: Annotated[
         Choice | None, typer.Option(help="The weights that validated best, or the last; default: best if there is one.")
     ] = None,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from picker_export.half import half_graph
 from picker_runtime.atomic import write_bytes
 from picker_runtime.bundle import GRAPHS, Bundle
 from picker_runtime.engines.cache import EngineCache, PlanKey, Say
@@ -127,4 +126,6 @@ def _graph(bundle: Bundle, precision: str, say: Say) -> tuple[bytes, str]:
     if precision in bundle.graphs:
         return read_graph(bundle.graphs[precision]), bundle.graphs[precision].name
     say(f"{bundle.card.name} has no {GRAPHS[precision]}: converting its float32 graph")
+    from picker_export.half import half_graph  # needs onnx, a graph that is there does not
+
     return half_graph(bundle.graph), GRAPHS[precision]

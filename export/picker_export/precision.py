@@ -29,15 +29,13 @@ def add_precisions(
     scenes: list[AnnotatedVolume],
     say: Callable[[str], None],
 ) -> list[Judgement]:
-    """Write graphs beside the float32 one, judge each and remove those that pick worse; all others are removed.
+    """Write graphs beside the float32 one, judge each and remove those that pick worse.
 
     Float16 is judged with its weights and float32 sums, since CPUs have no float16.
 
     Raises:
         EngineError: E60 if nncf is not installed, E62 if the graph cannot be float16.
     """
-    for precision in GRAPHS:
-        _remove(folder, precision)
     wanted = [precision for precision in precisions if GRAPHS[precision] != GRAPH]
     if not wanted:
         return []
@@ -55,13 +53,7 @@ def add_precisions(
         if not judgement.passed:
             f1, class_f1 = (f"{old:.3f} -> {new:.3f}" for old, new in judgement.changes)
             say(f"{precision} is left out: F1 {f1}, class F1 {class_f1}")
-            _remove(folder, precision)
+            for file in (path, path.with_suffix(CONSTANTS)):
+                file.unlink(missing_ok=True)
         judgements.append(judgement)
     return judgements
-
-
-def _remove(folder: Path, precision: str) -> None:
-    path = folder / GRAPHS[precision]
-    if path.name != GRAPH:
-        path.unlink(missing_ok=True)
-        path.with_suffix(CONSTANTS).unlink(missing_ok=True)

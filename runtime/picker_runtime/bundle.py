@@ -33,7 +33,7 @@ class Bundle:
 
     @classmethod
     def open(cls, name_or_folder: str | Path) -> "Bundle":
-        """Open a model that comes with the package, by name, or any other by its folder.
+        """Open a model that comes with the package, by name, or any other by its folder; a `Path` is a folder always.
 
         Raises:
             ModelError: E50 if there is none, E51 if its card is invalid, E52 if a file is absent or damaged, E53 if
@@ -109,7 +109,7 @@ def write_card(folder: Path, card: ModelCard) -> ModelCard:
 
 def _find(name_or_folder: str | Path) -> Path:
     known = known_models()
-    if str(name_or_folder) in known:
+    if isinstance(name_or_folder, str) and name_or_folder in known:
         return MODELS / name_or_folder
     folder = Path(name_or_folder)
     if not (folder / CARD).is_file():

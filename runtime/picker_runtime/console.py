@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import typer
 
 from picker_runtime.errors import PickerError, UsageError, one_line
+from picker_runtime.extras import missing_package
 
 
 class Stopped(BaseException):
@@ -39,7 +40,7 @@ def run(app: typer.Typer, program: str, arguments: list[str]) -> int:
         report(error, subject=program)
         return error.exit_status
     except Exception as error:
-        usage = _usage_error(error, program)
+        usage = _usage_error(error, program) or missing_package(error, program)
         report(usage or error, subject=program)
         return usage.exit_status if usage else 1
 

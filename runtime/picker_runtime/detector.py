@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -52,7 +53,7 @@ class Detection:
 class Picker:
     """A model ready to detect in many tomograms; a context manager, or free it with `close`.
 
-    model: name of a bundled model, or a model's folder.
+    model: name of a bundled model, or a model's folder; a `Path` is a folder always.
     engine: a name in `engines.ENGINES` or `engines.GPU_ENGINES`, or "auto"; `choice` says what that took, and why.
     precision: "fp32", "fp16", "int8" or "auto": float32 on CPUs, float16 on GPUs where the model has it.
     threads: None for all that the process may use.
@@ -79,7 +80,7 @@ class Picker:
         for name, value, least in (("threads", threads, 1), ("batch", batch, 1), ("halo", halo, 0)):
             if value is not None and value < least:
                 raise UsageError(80, f"--{name}", f"{value} is less than {least}", f"give {least} or more")
-        self.bundle = Bundle.open(os.fspath(model))
+        self.bundle = Bundle.open(model if isinstance(model, str) else Path(model))
         self.card = self.bundle.card
         graphs = self.bundle.graphs
         self.choice, self.precision = choose_both(engine, precision, graphs)

@@ -5,6 +5,9 @@ from types import ModuleType
 
 from picker_runtime.errors import UsageError
 
+EXTRAS = {"picker-training": "training", "picker-export": "export"}
+"""The extra that brings what a program needs beyond the base installation."""
+
 
 def require(module: str, *, extra: str | None = None) -> ModuleType:
     """Import an optional module; without an extra, one that the base installation brings.
@@ -15,5 +18,17 @@ def require(module: str, *, extra: str | None = None) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = f"picker-cryoet[{extra}]" if extra else "picker-cryoet"
-        raise UsageError(82, module, f"not usable here ({error})", f"pip install '{package}'") from error
+        raise _unusable(module, error, extra) from error
+
+
+def missing_package(error: Exception, program: str) -> UsageError | None:
+    """Return E82 if an error says that a package is not installed which a program's own extra brings, else None."""
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or program not in EXTRAS or package.startswith("picker_"):
+        return None
+    return _unusable(package, error, EXTRAS[program])
+
+
+def _unusable(module: str, error: ImportError, extra: str | None) -> UsageError:
+    package = f"picker-cryoet[{extra}]" if extra else "picker-cryoet"
+    return UsageError(82, module, f"not usable here ({error})", f"pip install '{package}'")

@@ -1,6 +1,7 @@
 """Boxes and positions: arrays are z, y, x; a voxel's centre is at its integer index; boxes are half-open."""
 
 from dataclasses import dataclass
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,14 @@ class Box:
         z0, y0, x0 = (max(a, b) for a, b in zip(self.start, other.start, strict=True))
         z1, y1, x1 = (min(a, b) for a, b in zip(self.stop, other.stop, strict=True))
         return Box((z0, y0, x0), (max(z0, z1), max(y0, y1), max(x0, x1)))
+
+    def parts(self, longest: Triple) -> list["Box"]:
+        """Return boxes of about equal size that partition this one, none with a longer edge than `longest`."""
+        axes = []
+        for start, size, most in zip(self.start, self.shape, longest, strict=True):
+            count = max(1, -(-size // most))
+            axes.append(list(pairwise(start + size * i // count for i in range(count + 1))))
+        return [Box((z0, y0, x0), (z1, y1, x1)) for (z0, z1), (y0, y1), (x0, x1) in product(*axes)]
 
     def contains(self, positions: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Tell which positions `(n, 3) zyx, voxels` lie inside; a voxel reaches half a voxel around its centre."""

@@ -19,7 +19,7 @@ def describe(path: Path, *, voxel_size: float | None = None, mode0: ByteSign | N
         ModelError: E50 to E53 for a folder that is no sound model.
     """
     if path.is_dir() or str(path) in known_models():
-        rows = _model(Bundle.open(path))
+        rows = _model(Bundle.open(path if path.is_dir() else str(path)))
     elif path.suffix == ".json":
         rows = _record(DetectionRecord.read(path))
     else:

@@ -13,9 +13,9 @@ from golden.blob_graph import golden_bundle
 from integration.command_line import picker
 from training.phantoms import CLASSES, SMALL, write_phantoms
 
-from picker_export import bundling
-from picker_export.bundling import describe
+from picker_export import bundling, facts
 from picker_export.cli import app
+from picker_export.facts import describe
 from picker_export.judging import Judgement
 from picker_runtime import console
 from picker_runtime.bundle import Bundle, write_card
@@ -127,6 +127,36 @@ def test_a_run_becomes_a_bundle_that_detects(
     assert (tmp_path / "picks/one.csv").read_text().startswith("tomogram,class,score")
 
 
+def test_a_bundle_is_not_called_like_one_that_comes_with_picker(
+    run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert console.run(app, "picker-export", ["onnx", str(run), "-o", "shrec12"]) == 2
+    assert capsys.readouterr().err.startswith("picker: E80 -o shrec12: --model shrec12 would mean the model")
+    assert not Path("shrec12").exists()
+
+
+def test_figures_go_on_the_card_of_the_folder_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    golden_bundle(tmp_path / "shrec12")
+    (tmp_path / "a.json").write_text('{"bench": 1}')
+    monkeypatch.chdir(tmp_path)
+    assert console.run(app, "picker-export", ["metrics", "shrec12", "a.json"]) == 0
+    card = Bundle.open(tmp_path / "shrec12").card
+    assert (card.name, card.metrics) == ("golden", {"bench": 1})
+
+
+@pytest.mark.parametrize(
+    ("begun", "given", "licence"),
+    [(None, None, "Apache-2.0"), ("CC-BY-NC-4.0", None, "CC-BY-NC-4.0"), ("CC-BY-NC-4.0", "MIT", "MIT")],
+)
+def test_the_licence_is_that_of_the_model_begun_with_unless_given(
+    begun: str | None, given: str | None, licence: str, run: Path
+) -> None:
+    if begun:
+        (run / "begun_with.json").write_text(json.dumps({"model": "older", "licence": begun}))
+    assert facts.licence_of(facts.origin(run), given) == licence
+
+
 def test_a_run_without_a_checkpoint_is_refused(
     export: Callable[..., int], run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,7 +223,7 @@ def test_a_bundle_that_is_too_large_is_refused(
     monkeypatch.setattr(bundling, "MAX_FILE_BYTES", limits[0])
     monkeypatch.setattr(bundling, "MAX_BUNDLE_BYTES", limits[1])
     with pytest.raises(UsageError, match=words) as caught:
-        bundling._check_sizes(tmp_path / "tiny")
+        bundling._check_sizes(tmp_path / "tiny", "tiny")
     assert caught.value.code == 84
 
 

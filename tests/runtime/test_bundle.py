@@ -120,6 +120,16 @@ def test_a_known_name_opens_and_is_listed(tmp_path: Path, monkeypatch: pytest.Mo
         Bundle.open("tinny")
 
 
+def test_a_path_is_a_folder_also_where_a_model_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_bundle(tmp_path / "models" / "tiny")
+    make_bundle(tmp_path / "tiny")
+    monkeypatch.setattr(bundles, "MODELS", tmp_path / "models")
+    monkeypatch.chdir(tmp_path)
+    assert Bundle.open(Path("tiny")).folder == Path("tiny")
+    assert Bundle.open("tiny").folder == tmp_path / "models" / "tiny"
+    assert Bundle.open("./tiny").folder == Path("tiny")
+
+
 def test_a_folder_without_a_card_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"E50 .*: no folder with a card\.json"):
         Bundle.open(tmp_path)

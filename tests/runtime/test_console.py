@@ -37,6 +37,22 @@ def test_a_usage_error_is_one_line(arguments: list[str], capsys: pytest.CaptureF
     assert text.count("\n") == 1
 
 
+@pytest.mark.parametrize(("program", "extra"), [("picker-training", "training"), ("picker-export", "export")])
+def test_a_package_that_an_extra_brings_is_no_bug(program: str, extra: str, capsys: pytest.CaptureFixture[str]) -> None:
+    error = ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
+    assert run(command(error), program, []) == 2
+    assert capsys.readouterr().err == (
+        "picker: E82 torch: not usable here (No module named 'torch.nn'). "
+        f"Fix: pip install 'picker-cryoet[{extra}]'.\n"
+    )
+
+
+@pytest.mark.parametrize(("program", "name"), [("picker-runtime", "numpy"), ("picker-export", "picker_runtime.gone")])
+def test_a_module_that_no_extra_brings_is_a_bug(program: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command(ModuleNotFoundError("gone", name=name)), program, []) == 1
+    assert "a bug in picker" in capsys.readouterr().err
+
+
 def test_a_bug_is_one_line_that_says_how_to_see_more(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

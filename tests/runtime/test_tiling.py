@@ -31,6 +31,23 @@ def grids(draw: st.DrawFn) -> dict:
 
 
 @given(
+    st.tuples(*[st.integers(-20, 20)] * 3), st.tuples(*[st.integers(1, 60)] * 3), st.tuples(*[st.integers(1, 40)] * 3)
+)
+def test_parts_of_a_box_are_a_partition_of_nearly_equal_boxes(start: Triple, shape: Triple, longest: Triple) -> None:
+    box = Box(start, tuple(a + n for a, n in zip(start, shape, strict=True)))
+    parts = box.parts(longest)
+    seen = np.zeros(shape, int)
+    for part in parts:
+        seen[part.slices_in(box)] += 1
+    assert (seen == 1).all()
+    for axis, (size, most) in enumerate(zip(shape, longest, strict=True)):
+        edges = {part.shape[axis] for part in parts}
+        assert max(edges) <= most
+        assert max(edges) - min(edges) <= 1
+        assert len({part.start[axis] for part in parts}) == -(-size // most)
+
+
+@given(
     st.tuples(*[st.integers(16, 300)] * 3), st.sampled_from([0, 8, 16]), st.integers(0, 8), st.integers(40_000, 400_000)
 )
 def test_suited_cubes_are_small_enough_and_no_cubic_ones_cost_less(

@@ -1,5 +1,6 @@
 """`picker-training fit --shrec`: from folders in SHREC layout to the scores of the tomogram that was held out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,12 @@ from training.datasets.test_shrec_tomograms import write_model
 from training.phantoms import CLASSES, SMALL
 
 from picker_runtime.formats import read_named_picks
+from picker_runtime.geometry import Box
+from picker_runtime.mrc import MrcFile, write_mrc
 from picker_training import cli, training_data
 from picker_training.commands.fit import rule_of
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig, dump_config, load_config
+from picker_training.datasets import shrec_tomograms
 from picker_training.detectors.options import PointOptions
 from picker_training.evaluation import scoring
 from picker_training.evaluation.rules import Rule
@@ -107,11 +111,9 @@ def test_options_about_data_need_the_data(
 
 
 def test_the_classes_are_those_of_the_data_set(data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert fit(data_set, "--print-config") == 0
-    printed = data_set.parent / "printed.toml"
-    printed.write_text(capsys.readouterr().out)
-    assert set(load_config(printed).model.classes) == set(CLASSES)
-    assert load_config(printed).annotated.validation == "model_2"
+    config = printed(data_set, capsys)
+    assert set(config.model.classes) == set(CLASSES)
+    assert config.annotated.validation == "model_2"
 
 
 def test_steps_on_the_command_line_win(data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,3 +148,48 @@ def test_a_stated_offset_wins_over_the_masks(data_set: Path, capsys: pytest.Capt
     config = str(data_set.parent / "tiny.toml")
     assert fit(data_set, "--z-offset", "40", "--config", config) == 3
     assert "do not fit" in capsys.readouterr().err
+
+
+def printed(data_set: Path, capsys: pytest.CaptureFixture[str], *options: str) -> TrainingConfig:
+    assert fit(data_set, "--print-config", *options) == 0
+    (data_set.parent / "printed.toml").write_text(capsys.readouterr().out)
+    return load_config(data_set.parent / "printed.toml")
+
+
+def resample(path: Path, voxel_size: float) -> None:
+    """Write another voxel size into a file's header."""
+    with MrcFile(path) as file:
+        voxels = file.read(Box.whole(file.header.shape))
+    write_mrc(path, voxels, voxel_size)
+
+
+def test_the_voxel_size_is_that_of_the_headers(data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in data_set.glob("*/reconstruction.mrc"):
+        resample(path, 13.48)
+    config = printed(data_set, capsys)
+    assert (config.model.name, config.model.voxel_size_angstrom) == ("run", 13.48)
+    tiny = data_set.parent / "tiny.toml"
+    assert fit(data_set, "--config", str(tiny)) == 3
+    assert "E30 model_0/reconstruction.mrc: voxel size 13.48 A in the header, the configuration's" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_header_without_voxel_size_leaves_the_configuration_s(
+    data_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in data_set.glob("*/reconstruction.mrc"):
+        resample(path, 1.0)
+    assert printed(data_set, capsys).model.voxel_size_angstrom == 10.0
+    assert fit(data_set, "--config", str(data_set.parent / "tiny.toml")) == 0
+
+
+def test_thresholds_see_the_whole_validation_tomogram(data_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its edges are no multiples of a block's."""
+    monkeypatch.setattr(training_data, "CALIBRATION_SHAPE", (SMALL.shape[0], 40, 30))
+    section = shrec_tomograms.begin(data_set, year=0, validation=None, held_out=())
+    blocks = training_data.calibration_volumes(replace(CONFIG, annotated=section), None)
+    assert sum(block.volume.size for block in blocks) == np.prod(SMALL.shape)
+    assert sum(len(block.positions) for block in blocks) == SMALL.particles
+    assert all(block.volume.shape[1] <= 40 and block.volume.shape[2] <= 30 for block in blocks)
+    assert len(blocks[0].positions) == max(len(block.positions) for block in blocks)

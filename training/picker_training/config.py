@@ -140,7 +140,8 @@ def load_config(path: Path | None) -> TrainingConfig:
     """Read a configuration file (None: the defaults); keys left out keep their defaults.
 
     Raises:
-        UsageError: E83 if the file is unreadable, a key is unknown, or a value has the wrong type or is out of range.
+        UsageError: E83 if the file is unreadable, a key is unknown, a value has the wrong type or is out of range, or a
+            model of other classes is called as the default is.
     """
     if path is None:
         return TrainingConfig()
@@ -149,6 +150,9 @@ def load_config(path: Path | None) -> TrainingConfig:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(83, str(path), f"not a readable TOML file ({error})", "correct the file") from error
     config: TrainingConfig = _build(TrainingConfig, table, str(path), "")
+    if config.model.name == ModelSection.name and config.model.classes != ModelSection.classes:
+        problem = f"model.name is {config.model.name!r}, whose classes are others"
+        raise UsageError(83, str(path), problem, "give the model a name of its own")
     return config
 
 

@@ -79,7 +79,8 @@ def resolve(
 ) -> "tuple[TrainingConfig, list[Finding]]":
     """Return the configuration of a run: a file, else what lies in its folder, else the defaults; options win.
 
-    The classes of a data set are those of its particle lists, unless a file or the run itself names them; those of
+    The classes of a data set are those of its particle lists, and its voxel size that of its headers, unless a file or
+    the run itself says them; those of
     one's own tomograms are those of the picks files, with what is wrong with them. After an error there the
     configuration is not complete.
 
@@ -96,7 +97,8 @@ def resolve(
     config = _begun(path, detector)
     findings: list[Finding] = []
     if data_set.shrec is not None:
-        config = _with_data_set(config, data_set, data_set.shrec, validation=validation, named=path is not None)
+        fresh = None if path else run or data_set.shrec
+        config = _with_data_set(config, data_set, data_set.shrec, validation=validation, fresh=fresh)
     if own.given:
         begun = config if path or detector else None
         config, findings = _with_own(begun, run or Path("own"), own, validation=validation, start=start)
@@ -148,9 +150,14 @@ def _begun(path: Path | None, detector: str | None) -> "TrainingConfig":
 
 
 def _with_data_set(
-    config: "TrainingConfig", options: ShrecOptions, folder: Path, *, validation: str | None, named: bool
+    config: "TrainingConfig", options: ShrecOptions, folder: Path, *, validation: str | None, fresh: Path | None
 ) -> "TrainingConfig":
-    """Return the configuration that trains on a data set in SHREC layout; `named` if it names the classes itself."""
+    """Return the configuration that trains on a data set in SHREC layout.
+
+    fresh: the folder after which the model is named that takes its classes and voxel size from the data; None if the
+    configuration says all that.
+    """
+    from picker_training import picks_run
     from picker_training.datasets import shrec_tomograms
 
     section = shrec_tomograms.begin(
@@ -162,8 +169,15 @@ def _with_data_set(
         ignored=config.annotated.ignored,
         background=config.annotated.background,
     )
-    model = config.model if named else replace(config.model, classes=shrec_tomograms.class_names(section))
-    return replace(config, annotated=section, model=model)
+    config = replace(config, annotated=section)
+    if fresh is None:
+        return config
+    size = shrec_tomograms.header_voxel_size(folder / section.validation)
+    model = replace(
+        config.model, name=picks_run.name_of(fresh), classes=shrec_tomograms.class_names(section),
+        voxel_size_angstrom=size or config.model.voxel_size_angstrom,
+    )  # fmt: skip
+    return replace(config, model=model)
 
 
 def _with_own(

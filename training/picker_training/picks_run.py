@@ -67,11 +67,16 @@ def configure(
     return replace(config, model=model, picks=picked_tomograms.complete(section, annotations, found, diameters))
 
 
+def name_of(run: Path) -> str:
+    """Return the name of a model that is trained in a folder: the folder's, if a model can be called so."""
+    name = run.resolve().name.lower()
+    return name if NAME.fullmatch(name) else "own"
+
+
 def fresh_config(run: Path, card: ModelCard | None) -> TrainingConfig:
     """Return what a new run begins with that has no configuration file: the shape of a model's network, if given."""
     config = TrainingConfig()
-    name = run.resolve().name.lower()
-    config = replace(config, model=replace(config.model, name=name if NAME.fullmatch(name) else "own"))
+    config = replace(config, model=replace(config.model, name=name_of(run)))
     if card is None:
         return config
     facts = dict(card.training.get("architecture") or {})

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from picker_runtime.errors import UsageError
-from picker_runtime.geometry import Box, Triple
+from picker_runtime.geometry import Triple
 from picker_training.config import TrainingConfig
 from picker_training.datasets import picked_tomograms, shrec_tomograms
 from picker_training.datasets.annotated import AnnotatedPool, AnnotatedTomogram, AnnotatedVolume
@@ -101,7 +101,7 @@ def _picked(config: TrainingConfig) -> TrainingData:
     return TrainingData(
         pool=AnnotatedPool(tomograms=tuple(learnt), seed=config.seed),
         diameters_angstrom=_of_classes(config.picks.diameters_angstrom(), config),
-        validation=max(_blocks(judge), key=lambda block: len(block.positions)),
+        validation=_blocks(judge)[0],
     )
 
 
@@ -150,10 +150,7 @@ def _rendered(scene: Scene, snr: float) -> AnnotatedVolume:
 
 
 def _blocks(tomogram: AnnotatedTomogram) -> list[AnnotatedVolume]:
-    """Return the known part of a tomogram in blocks of its whole depth."""
-    (z0, y0, x0), (z1, y1, x1) = tomogram.known.start, tomogram.known.stop
+    """Return the known part of a tomogram in blocks of its whole depth, most particles first."""
     _, height, width = CALIBRATION_SHAPE
-    corners = [
-        (y, x) for y in range(y0, max(y1 - height, y0) + 1, height) for x in range(x0, max(x1 - width, x0) + 1, width)
-    ]
-    return [tomogram.volume(Box((z0, y, x), (z1, min(y + height, y1), min(x + width, x1)))) for y, x in corners]
+    boxes = tomogram.known.parts((tomogram.known.shape[0], height, width))
+    return sorted(map(tomogram.volume, boxes), key=lambda block: -len(block.positions))

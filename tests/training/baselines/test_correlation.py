@@ -43,7 +43,11 @@ def plain_correlations(volume: torch.Tensor, images: torch.Tensor, mask: torch.T
     return scores.max(axis=0).reshape(volume.shape)
 
 
-def test_scores_are_those_of_plain_matching(dumbbell: Template, basis: RotationBasis) -> None:
+def test_scores_are_those_of_plain_matching(
+    dumbbell: Template, basis: RotationBasis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(correlation, "VOXELS_AT_A_TIME", 100)
+    monkeypatch.setattr(correlation, "ORIENTATIONS_AT_A_TIME", 5)  # the last of 12 come in a part of their own
     volume = noise(13, 17, 15)
     images, mask = draw_orientations(dumbbell, ROTATIONS, SHARP, VOXEL_SIZE)
     found = best_correlations(Mixtures.single(volume), basis, device=CPU)
@@ -63,9 +67,9 @@ def test_where_the_blocks_meet_is_not_seen(basis: RotationBasis, monkeypatch: py
 
 def test_mixtures_are_matched_as_if_each_were_alone(basis: RotationBasis) -> None:
     parts = torch.stack([noise(14, 12, 16, seed=1), noise(14, 12, 16, seed=2)])
-    mixtures = Mixtures(parts=parts, weights=torch.tensor([[1.0, 0.0], [1.0, 2.5]]))
+    mixtures = Mixtures(parts=parts, weights=torch.tensor([[1.0, 0.0], [1.0, 2.5], [0.5, 2.0], [0.0, 1.0]]))
     together = best_correlations(mixtures, basis, device=CPU)
-    for number in range(2):
+    for number in range(len(mixtures)):
         alone = best_correlations(Mixtures.single(mixtures.tomogram(number)), basis, device=CPU)
         assert together[number].numpy() == pytest.approx(alone[0].numpy(), abs=1e-5)
 

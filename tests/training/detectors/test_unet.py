@@ -90,6 +90,16 @@ def test_it_needs_a_radius_for_each_class() -> None:
         build_network(TrainingConfig(model=model, unet=UNetOptions(radii_voxels=(2.0, 3.0))))
 
 
+def test_labels_are_as_large_as_the_classes_unless_radii_are_given() -> None:
+    heard, given = UNetDetector(2, UNetOptions(widths=(2, 4))), UNetDetector(2, UNetOptions(radii_voxels=(2.0, 3.0)))
+    for network in (heard, given):
+        network.prepare(torch.tensor([10.0, 20.0]))
+    assert heard.radii.tolist() == pytest.approx([3.0, 6.0])
+    same = UNetDetector(2, UNetOptions(widths=(2, 4), radii_voxels=(3.0, 6.0)))
+    assert heard.class_weights.tolist() == pytest.approx(same.class_weights.tolist())
+    assert given.radii.tolist() == [2.0, 3.0]
+
+
 def test_it_learns_a_phantom_whose_components_are_its_particles() -> None:
     """Dark balls in 24^3; after forty steps on one cube every ball is one component."""
     shape = (24, 24, 24)

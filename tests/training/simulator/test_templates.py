@@ -110,6 +110,38 @@ def test_an_atomic_model_and_a_map_of_the_same_ball_agree(tmp_path: Path) -> Non
     assert model.diameter_angstrom == pytest.approx(density.diameter_angstrom, abs=5.0)
 
 
+def test_a_mass_beside_a_map_counts_whatever_its_grey_scale(tmp_path: Path) -> None:
+    write_mrc(tmp_path / "9abc.mrc", 77.0 * ball(30.0), GRID_ANGSTROM)
+    (tmp_path / "masses.toml").write_text("9abc = 123.5\n")
+    assert load_template(tmp_path / "9abc.mrc", "9abc").mass_kda == pytest.approx(123.5, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        (None, r"9abc\.mrc: the mass of 9abc is not known.*write `9abc = MASS`"),
+        ("9xyz = 3", "the mass of 9abc is not known"), ("9abc = 0", "mass of 9abc is 0"),
+        ("9abc = 'much'", "mass of 9abc is 'much'"), ("9abc", "not a readable TOML file"),
+    ],
+)  # fmt: skip
+def test_a_map_of_unknown_mass_is_refused(stated: str | None, words: str, tmp_path: Path) -> None:
+    write_mrc(tmp_path / "9abc.mrc", ball(30.0), GRID_ANGSTROM)
+    if stated is not None:
+        (tmp_path / "masses.toml").write_text(stated)
+    with pytest.raises(UsageError, match=f"E84 .*{words}"):
+        load_template(tmp_path / "9abc.mrc", "9abc")
+
+
+def test_a_map_without_voxel_size_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / f"{CLASSES[0]}.mrc"
+    write_mrc(path, ball(30.0), GRID_ANGSTROM)
+    content = bytearray(path.read_bytes())
+    content[40:52] = bytes(12)  # the cell
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="E84 .*voxel size 0 A in the header"):
+        load_template(path, CLASSES[0])
+
+
 def test_mass_counts_the_hydrogens_that_a_model_lacks(tmp_path: Path) -> None:
     count = write_ball_of_atoms(tmp_path / "9abc.pdb", 15.0)
     _, masses = read_atoms(tmp_path / "9abc.pdb")

@@ -1,6 +1,6 @@
 """Correlation: how well the best orientation of a template fits around every voxel, block by block."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,9 @@ LEAST_BLOCK_EDGE = 96
 HALVES_PER_EDGE = 7
 """Edge of a block over a template's half width: larger blocks waste less on halos, smaller ones stay in the cache."""
 
-VOXELS_AT_A_TIME = 1024
+VOXELS_AT_A_TIME, ORIENTATIONS_AT_A_TIME = 1024, 250
+"""A megabyte of sums: they are read several times, and so stay in the cache."""
+
 VOLUMES_AT_A_TIME = 16
 PEAKS_AT_A_TIME = 256
 LEAST_VARIANCE = 1e-4
@@ -76,7 +78,8 @@ def best_correlations(
     least = [LEAST_VARIANCE * float(tomograms.tomogram(i).var()) for i in range(len(tomograms))]
     matcher = _BlockMatcher(basis, device, dtype)
     out = torch.empty(len(tomograms), *tomograms.shape)
-    cores = list(_cores(tomograms.shape, half))
+    core_edge = max(LEAST_BLOCK_EDGE, HALVES_PER_EDGE * half) - 2 * half
+    cores = Box.whole(tomograms.shape).parts((core_edge, core_edge, core_edge))
     for done, core in enumerate(cores, start=1):
         z, y, x = (slice(a, b + 2 * half) for a, b in zip(core.start, core.stop, strict=True))
         found = matcher.match(padded[:, z, y, x].to(device), mixing, least)
@@ -108,18 +111,6 @@ def fit_orientations(tomogram: Tensor, places: Tensor, basis: RotationBasis) -> 
     return torch.cat(scores), torch.cat(orientations)
 
 
-def _cores(shape: Triple, half: int) -> Iterator[Box]:
-    """Yield boxes that partition a volume, of about equal size, of edges that suit the template."""
-    wanted = max(LEAST_BLOCK_EDGE, HALVES_PER_EDGE * half) - 2 * half
-    parts = [-(-size // wanted) for size in shape]
-    starts = [[size * i // n for i in range(n + 1)] for size, n in zip(shape, parts, strict=True)]
-    for a in range(parts[0]):
-        for b in range(parts[1]):
-            for c in range(parts[2]):
-                start = (starts[0][a], starts[1][b], starts[2][c])
-                yield Box(start, (starts[0][a + 1], starts[1][b + 1], starts[2][c + 1]))
-
-
 class _BlockMatcher:
     """Correlates blocks with one basis; keeps the basis's spectra for the block size last met."""
 
@@ -138,11 +129,10 @@ class _BlockMatcher:
         depth, height, width = (n - self._mask.shape[0] + 1 for n in block.shape[1:])
         self._prepare((block.shape[1], block.shape[2], block.shape[3]))
         coefficients = self._correlate(block, self._spectra).flatten(start_dim=2)  # (p, k, voxels)
-        out = torch.empty(len(mixing), depth, height, width, device=block.device)
-        for number, weights in enumerate(mixing):
-            best = self._search(coefficients, weights).reshape(depth, height, width)
+        out = self._search(coefficients, mixing).reshape(-1, depth, height, width)
+        for best, weights, floor in zip(out, mixing, least, strict=True):
             variance = self._local_variance(torch.tensordot(weights, block, dims=1))
-            out[number] = best / (variance.clamp(min=least[number]) * self._count).sqrt()
+            best /= (variance.clamp(min=floor) * self._count).sqrt()
         return out
 
     def _prepare(self, size: Triple) -> None:
@@ -162,16 +152,31 @@ class _BlockMatcher:
         ]
         return torch.cat(parts, dim=1)
 
-    def _search(self, coefficients: Tensor, weights: Tensor) -> Tensor:
-        """Return the highest sum over the basis among all orientations, `(voxels,) float32`."""
-        best = []
-        for some in torch.split(coefficients, VOXELS_AT_A_TIME, dim=2):
-            mixed = torch.tensordot(weights, some, dims=1).to(self._weights.dtype)
-            best.append((self._weights @ mixed).amax(dim=0).float())
-        return torch.cat(best)
+    def _search(self, coefficients: Tensor, mixing: Tensor) -> Tensor:
+        """Return the highest sum over the basis among all orientations, `(m, voxels) float32`."""
+        out = torch.full((len(mixing), coefficients.shape[2]), -torch.inf, device=coefficients.device)
+        shares = mixing.tolist()
+        for start in range(0, coefficients.shape[2], VOXELS_AT_A_TIME):
+            columns = slice(start, start + VOXELS_AT_A_TIME)
+            some, best = coefficients[:, :, columns].to(self._weights.dtype).contiguous(), out[:, columns]
+            for weights in torch.split(self._weights, ORIENTATIONS_AT_A_TIME):
+                sums = (weights @ some).float()  # (p, orientations, voxels)
+                for number, share in enumerate(shares):
+                    torch.maximum(best[number], _mixed(share, sums).amax(dim=0), out=best[number])
+        return out
 
     def _local_variance(self, block: Tensor) -> Tensor:
         """Return the variance under the mask around every voxel of the core."""
         mean, square = self._correlate(torch.stack([block, block**2]), self._mask_spectrum)[:, 0] / self._count
         variance: Tensor = square - mean**2
         return variance
+
+
+def _mixed(weights: Sequence[float], parts: Tensor) -> Tensor:
+    """Return the weighted sum of parts `(p, n, v)`, `(n, v)`; those that weigh nothing are not read."""
+    weighty = [(weight, part) for weight, part in zip(weights, parts, strict=True) if weight]
+    (weight, part), *others = weighty or [(0.0, parts[0])]
+    mixed = part if weight == 1 else part * weight
+    for weight, part in others:
+        mixed = torch.add(mixed, part, alpha=weight)
+    return mixed

@@ -11,10 +11,8 @@ from picker_training.benchmarking.method import Method, Work
 from picker_training.benchmarking.untrained import BlobMethod, TemplateMatchingMethod
 from picker_training.config import ModelSection, TrainingConfig
 from picker_training.detectors.options import MENDED, PaperOptions, UNetOptions, with_size
+from picker_training.detectors.unet import BALL
 from picker_training.starting import starting_config
-
-BALL = 0.6
-"""Radius of the balls that the U-Net learns from over the particle's: touching particles stay two components."""
 
 UNET_WIDTHS = {"unet": (8, 16, 32, 64), "unet-wide": (16, 32, 64, 128)}
 """`unet` takes as many operations as `point-s`, `unet-wide` four times as many."""

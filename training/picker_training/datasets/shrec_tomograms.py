@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from picker_runtime.errors import InputError, PickerError, UsageError
+from picker_runtime.tomogram import MODEL_TOLERANCE, Tomogram
 from picker_training.config import AnnotatedSection, TrainingConfig
 from picker_training.datasets.annotated import AnnotatedTomogram, annotate
 from picker_training.datasets.shrec import LOCATIONS, TOMOGRAM, find_file, order_of, read_occupancy_mask, read_truth
 from picker_training.datasets.training_volume import TrainingVolume, training_volume
 from picker_training.datasets.truth import Truth
 from picker_training.simulator.presets import SHREC2020_CLASSES
+
+UNTOLD_SIZE = (31, 32)
+"""Codes of tomograms whose header does not tell one voxel size."""
 
 ALIASES = {"4v94_fixed": "4v94"}
 """Names as lists of SHREC 2021 spell them, in lower case, and as they are known here."""
@@ -60,6 +64,21 @@ def class_names(annotated: AnnotatedSection) -> tuple[str, ...]:
     return (*known, *sorted(wanted - set(known)))
 
 
+def header_voxel_size(folder: Path) -> float | None:
+    """Return the voxel size in the header of a folder's reconstruction, angstrom; None if it is not to be believed.
+
+    Raises:
+        InputError: if the reconstruction cannot be read.
+    """
+    try:
+        with Tomogram.open(find_file(folder, TOMOGRAM)) as tomogram:
+            return round(tomogram.voxel_size, 4)
+    except InputError as error:
+        if error.code in UNTOLD_SIZE:
+            return None
+        raise
+
+
 def reconstruction(folder: Path, annotated: AnnotatedSection) -> TrainingVolume:
     """Return a folder's reconstruction with the slab that its truth covers."""
     offset = annotated.z_offset if annotated.z_offset >= 0 else None
@@ -81,7 +100,7 @@ def read_tomograms(
     diameters_angstrom: by name in the particle lists; of the balls around ignored ones.
 
     Raises:
-        InputError: if a folder or its reconstruction cannot be used.
+        InputError: if a folder or its reconstruction cannot be used; E30 if its header tells another voxel size.
     """
     annotated = config.annotated
     made = []
@@ -90,6 +109,7 @@ def read_tomograms(
         volume = reconstruction(folder, annotated)
         truth = volume.placed(read_names(folder, annotated))
         voxel_size = config.model.voxel_size_angstrom
+        _check_voxel_size(folder, voxel_size)
         balls = [
             [*position, 0.5 * diameters_angstrom[kind] / voxel_size]
             for kind, position in zip(truth.names, truth.positions, strict=True)
@@ -101,6 +121,14 @@ def read_tomograms(
         )  # fmt: skip
         made.append(tomogram)
     return made
+
+
+def _check_voxel_size(folder: Path, expected: float) -> None:
+    found = header_voxel_size(folder)
+    if found is not None and abs(found / expected - 1) > MODEL_TOLERANCE:
+        problem = f"voxel size {found:g} A in the header, the configuration's model is for {expected:g} A"
+        fix = "make model.voxel_size_angstrom that of the data; if the header is wrong, mend it"
+        raise InputError(30, f"{folder.name}/{TOMOGRAM}", problem, fix)
 
 
 MaskVolumes = dict[str, list[int]]

@@ -74,7 +74,7 @@ def with_size(options: PointOptions, size: str) -> PointOptions:
 class UNetOptions:
     """The network of `unet`: width of each level, the finest first, and the radii of the balls it learns from.
 
-    radii_voxels: one for each class; none: 3 voxels for all.
+    radii_voxels: one for each class; none: a part of each particle's own.
     """
 
     widths: tuple[int, ...] = (8, 16, 32, 64)

@@ -22,8 +22,11 @@ LEAK = 0.1
 BACKGROUND_WEIGHT = 0.05
 """Of a background voxel in the cross-entropy; a voxel of the mean class has weight 1."""
 
+BALL = 0.6
+"""Radius of the balls that are labels over the particle's: touching particles stay two components."""
+
 DEFAULT_RADIUS = 3.0
-"""Voxels, of the balls of all classes where no radii are given."""
+"""Voxels, of the balls of all classes until a network has heard how large these are."""
 
 RARE = -4.0
 """Initial logit of the classes beside 0 of the background, so that the first steps are not spent on unlearning them."""
@@ -60,8 +63,17 @@ class UNetDetector(Detector):
         radii = options.radii_voxels or (DEFAULT_RADIUS,) * classes
         if len(radii) != classes:
             raise ValueError(f"{len(radii)} radii for {classes} classes")
-        self.register_buffer("radii", torch.tensor(radii), persistent=False)
-        self.register_buffer("class_weights", _class_weights(radii), persistent=False)
+        self._label_with(torch.tensor(radii))
+
+    def prepare(self, diameters_voxels: Tensor) -> None:
+        """Take balls of a part of each class's size as labels, unless radii are given."""
+        if not self.options.radii_voxels:
+            self._label_with(0.5 * BALL * diameters_voxels)
+
+    def _label_with(self, radii: Tensor) -> None:
+        device = self.head.bias.device  # type: ignore[union-attr]
+        self.register_buffer("radii", radii.float().to(device), persistent=False)
+        self.register_buffer("class_weights", _class_weights(radii.tolist()).to(device), persistent=False)
 
     def forward(self, cubes: Tensor) -> Tensor:
         """Return the logits of every voxel, background first."""

@@ -1,5 +1,6 @@
 """Templates: one density map per class, from MRC maps or atomic models, normalised to mass and centred."""
 
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,12 @@ MASSES_KDA = {
     "6utj": 730.0, "3j9i": 700.0,
 }  # fmt: skip
 """Mass of each biological assembly without hydrogens, in kDa, for maps whose grey scale is arbitrary."""
+
+MASSES = "masses.toml"
+"""File beside maps that states masses in kDa by name, before those of the table."""
+
+LARGEST_GRID = 50.0
+"""Voxel size in angstrom; a map that claims more has another unit, or a broken header."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,15 +108,22 @@ def _rank(path: Path) -> tuple[int, float] | None:
 
 
 def load_template(path: Path, name: str, target_blur_angstrom: float = BLUR_ANGSTROM) -> Template:
-    """Read one map or atomic model and bring it to the common grid, blur, mass and centre."""
+    """Read one map or atomic model and bring it to the common grid, blur, mass and centre.
+
+    Raises:
+        UsageError: E84 for a map without voxel size, or of a class whose mass is not known.
+    """
     if path.suffix in MODEL_SUFFIXES:
         density = density_from_atoms(path, GRID_ANGSTROM)
         return make_template(name, density, GRID_ANGSTROM, blur_angstrom=2.0, target_blur_angstrom=target_blur_angstrom)
     with MrcFile(path) as file:
         density = file.read(Box.whole(file.header.shape))
         voxel_size = float(np.mean(file.header.voxel_size_angstrom))
+    if not 0 < voxel_size < LARGEST_GRID:
+        problem = f"voxel size {voxel_size:g} A in the header, expected 0 to {LARGEST_GRID:g}"
+        raise UsageError(84, path.name, problem, "write the map's own into its header")
     in_daltons = "assembly" in path.parent.name and density.max() < 2.0
-    mass = None if in_daltons else MASSES_KDA.get(name)
+    mass = None if in_daltons else _mass_kda(path, name)
     return make_template(
         name,
         density,
@@ -118,6 +132,22 @@ def load_template(path: Path, name: str, target_blur_angstrom: float = BLUR_ANGS
         mass_kda=mass,
         target_blur_angstrom=target_blur_angstrom,
     )
+
+
+def _mass_kda(map_: Path, name: str) -> float:
+    """Return the mass that is stated for a class beside its map, else the one that is known."""
+    file = map_.parent / MASSES
+    try:
+        stated = tomllib.loads(file.read_text("utf-8")) if file.exists() else {}
+    except (OSError, ValueError) as error:
+        raise UsageError(84, str(file), f"not a readable TOML file ({error})", "correct the file") from error
+    mass = stated.get(name, MASSES_KDA.get(name))
+    if mass is None:
+        problem = f"the mass of {name} is not known, and the grey scale of a map does not tell it"
+        raise UsageError(84, map_.name, problem, f"write `{name} = MASS`, in kDa, into {file}")
+    if not isinstance(mass, int | float) or not 0 < mass < float("inf"):
+        raise UsageError(84, str(file), f"the mass of {name} is {mass!r}", "give a number of kDa")
+    return float(mass)
 
 
 def make_template(
