@@ -170,12 +170,12 @@ def sample(output: options.SampleOutput = Path("sample")) -> int:
 
 
 @app.command()
-def doctor(gemm: options.Gemm = False) -> int:
-    """Check this installation: versions, engines, bundled models, folders."""
+def doctor(models: options.Examined = None, gemm: options.Gemm = False) -> int:
+    """Check this installation: versions, engines, models, folders."""
     from picker_runtime.doctor import examine
 
     statuses = []
-    for finding in examine(gemm=gemm):
+    for finding in examine(gemm=gemm, models=models or ()):
         print(f"{finding.mark:4}  {one_line(finding.text)}", flush=True)
         statuses.append(finding.exit_status)
     return min((status for status in statuses if status), default=0)

@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from picker_runtime.atomic import check_writable_folder
 from picker_runtime.bundle import Bundle, known_models
 from picker_runtime.engines import ENGINES, open_engine
-from picker_runtime.engines.base import Candidates
+from picker_runtime.engines.base import Candidates, TileTooLarge
 from picker_runtime.engines.cache import cache_folder
 from picker_runtime.engines.choice import GPU_ENGINES, choose_engine, installed, obstacle_to_choosing, precisions_of
 from picker_runtime.engines.driver import probe_driver
@@ -46,14 +46,17 @@ class Finding:
         return cls(text=str(error), exit_status=error.exit_status, mark="FAIL")
 
 
-def examine(*, gemm: bool) -> Iterator[Finding]:
-    """Yield what each check found, most basic first; `gemm` adds the machine's speed of matrix products."""
+def examine(*, gemm: bool, models: Sequence[str] = ()) -> Iterator[Finding]:
+    """Yield what each check found, most basic first.
+
+    gemm: add the machine's speed of matrix products. models: names or folders; none: all that come with the package.
+    """
     yield Finding(text=f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from _versions()
     yield from _gpus()
     yield Finding(text=f"{available_threads()} threads may be used, of {os.cpu_count()} in the machine")
     yield _cache()
-    names = known_models()
+    names = models or known_models()
     if not names:
         yield Finding.of(ModelError(50, "models", "this installation has none", "install picker-cryoet again"))
     for name in names:
@@ -143,6 +146,9 @@ def _engine(name: str, precision: str, bundle: Bundle, arrays: dict[str, NDArray
                 return Finding(text=f"engine {name} opens {bundle.card.name}, which has no self-test")
             cube = _Cube(arrays)
             [(_, found)] = engine.stream(cube, [cube.tile])
+    except TileTooLarge:
+        problem = f"no memory for the self-test of {bundle.card.name}"
+        return Finding.of(EngineError(61, name, problem, "free some, or use --engine openvino"))
     except PickerError as error:
         if isinstance(error, EngineError) and error.code == 60 and name in OPTIONAL:
             return Finding(text=f"engine {name} is not installed", mark="-")

@@ -59,4 +59,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per tomogr
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No tables, no progress, no warnings; only errors.")]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show the settings as JSON and end.")]
 Version = Annotated[bool, typer.Option("--version", help="Show the version and end.")]
+Examined = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[MODEL]...", help="Names or folders; default: all that come with picker.", show_default=False
+    ),
+]
 Gemm = Annotated[bool, typer.Option("--gemm", help="Also measure the speed of matrix products.")]

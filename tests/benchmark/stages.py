@@ -20,6 +20,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -121,8 +122,8 @@ def _detections(rows: list[list[float]]) -> Detections:
     )  # fmt: skip
 
 
-def yardsticks(options: argparse.Namespace, measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the seconds of PyTorch on the same volumes, on the GPU where there is one."""
+def yardsticks(options: argparse.Namespace, measured: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the seconds of PyTorch on the same volumes, on the GPU where there is one; what fails is told."""
     import torch
     from benchmark.yardsticks import published_network, same_network
 
@@ -130,20 +131,23 @@ def yardsticks(options: argparse.Namespace, measured: list[dict[str, Any]]) -> l
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(options.threads)
-    rows = []
     for result in {row["case"]["volume"]: row for row in measured if "failed" not in row}.values():
         z, y, x = result["shape"]
         cube, cubes = tuple(result["cube"]), result["cubes"]
         kinds = [("fp16", False), ("fp16", True), ("fp32", False)] if device == "cuda" else [("fp32", False)]
         for precision, compiled in kinds:
             network = load_network(Bundle.open(options.model))
-            row = same_network(
-                network, cube, cubes, precision=precision, compiled=compiled, device=device, repeats=options.repeats
-            )
-            rows.append(row | {"volume": [z, y, x]})
+            try:
+                row = same_network(
+                    network, cube, cubes, precision=precision, compiled=compiled, device=device, repeats=options.repeats
+                )
+            except Exception as error:  # of compilers that want more than this machine has
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                print(f"PyTorch {precision}{' compiled' * compiled}: {reason}", flush=True)
+                continue
+            yield row | {"volume": [z, y, x]}
         paper = published_network((z, y, x), batch=PAPER_BATCH[device], device=device, repeats=options.repeats)
-        rows.append(paper | {"volume": [z, y, x]})
-    return rows
+        yield paper | {"volume": [z, y, x]}
 
 
 def table(measured: list[dict[str, Any]], rates: dict[str, Any], rows: list[dict[str, Any]]) -> str:
@@ -173,6 +177,15 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
+def write(folder: Path, measured: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
+    """Write what is known so far, as a table and as JSON."""
+    rates = next((result["rates"] for result in measured if "rates" in result), {})
+    cases = [{k: v for k, v in result.items() if k not in ("picks", "radii", "rates")} for result in measured]
+    (folder / "stages.md").write_text(table(cases, rates, rows))
+    report = {"cases": cases, "rates": rates, "yardsticks": rows}
+    (folder / "stages.json").write_text(json.dumps(report, indent=2) + "\n")
+
+
 def main() -> None:
     """Measure case by case, print and write."""
     options = parse()
@@ -180,8 +193,9 @@ def main() -> None:
         print(json.dumps(run_case(Case(**json.loads(options.case)))))
         return
     options.output.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
-        measured: list[dict[str, Any]] = []
         for case in cases(options, Path(name)):
             result = {"case": asdict(case)} | in_a_process_of_its_own(case)
             first = next((r for r in measured if r["case"]["volume"] == case.volume and "picks" in r), result)
@@ -189,16 +203,12 @@ def main() -> None:
                 result["figures"] |= in_common(result["picks"], first["picks"], result["radii"])
             measured.append(result)
             print(case.engine, case.precision, result.get("failed") or result["warm"], flush=True)
-        rates = next((r["rates"] for r in measured if "rates" in r), {})
-        rows = [] if options.no_yardsticks else yardsticks(options, measured)
-    for result in measured:
-        for private in ("picks", "radii", "rates"):
-            result.pop(private, None)
-    text = table(measured, rates, rows)
-    print(text)
-    (options.output / "stages.md").write_text(text)
-    report = {"cases": measured, "rates": rates, "yardsticks": rows}
-    (options.output / "stages.json").write_text(json.dumps(report, indent=2) + "\n")
+            write(options.output, measured, [])
+    if not options.no_yardsticks:
+        for row in yardsticks(options, measured):
+            rows.append(row)
+            write(options.output, measured, rows)
+    print((options.output / "stages.md").read_text())
 
 
 if __name__ == "__main__":

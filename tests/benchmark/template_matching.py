@@ -27,18 +27,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from picker_runtime.geometry import Triple
-from picker_training.baselines.correlation import Mixtures
-from picker_training.baselines.peaks import Peaks
-from picker_training.baselines.selection import Known, candidates_of, pick_at, tune_thresholds
-from picker_training.baselines.template_matching import Matching, match_templates
-from picker_training.device import choose_device, has_bfloat16
-from picker_training.evaluation import distance
-from picker_training.evaluation.shrec2020 import score_2020
-from picker_training.simulation import truth_of
-from picker_training.simulator.presets import PRESETS, SHREC2020_CLASSES
-from picker_training.simulator.scene import Scene, SceneSpec, simulate
-from picker_training.simulator.templates import Template, load_templates
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / part) for part in ("runtime", "training")]
+
+from picker_runtime.geometry import Triple  # noqa: E402
+from picker_training.baselines.correlation import Mixtures  # noqa: E402
+from picker_training.baselines.peaks import Peaks  # noqa: E402
+from picker_training.baselines.selection import Known, candidates_of, pick_at, tune_thresholds  # noqa: E402
+from picker_training.baselines.template_matching import Matching, match_templates  # noqa: E402
+from picker_training.device import choose_device, has_bfloat16  # noqa: E402
+from picker_training.evaluation import distance  # noqa: E402
+from picker_training.evaluation.shrec2020 import score_2020  # noqa: E402
+from picker_training.simulation import truth_of  # noqa: E402
+from picker_training.simulator.presets import PRESETS, SHREC2020_CLASSES  # noqa: E402
+from picker_training.simulator.scene import Scene, SceneSpec, simulate  # noqa: E402
+from picker_training.simulator.templates import Template, load_templates  # noqa: E402
 
 PUBLISHED_F1 = 0.841
 """Localisation F1 of the baseline TM-F on the test tomogram of SHREC 2020 (precision 0.870, recall 0.814)."""

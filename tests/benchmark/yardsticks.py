@@ -14,6 +14,7 @@ from torch import nn
 from picker_runtime.geometry import Triple
 from picker_training.detectors.options import PaperOptions
 from picker_training.detectors.paper import PaperDetector
+from picker_training.device import float32_convolutions
 
 CUBE, CORE = 64, 48
 CLASSES = 12
@@ -46,7 +47,7 @@ def published_network(shape: Triple, *, batch: int, device: str, repeats: int) -
 
 
 def _seconds(network: Any, values: torch.Tensor, device: str, repeats: int) -> float:
-    with torch.no_grad():
+    with torch.no_grad(), float32_convolutions():
         return best(
             lambda: network(values),
             wait=torch.cuda.synchronize if device == "cuda" else lambda: None,

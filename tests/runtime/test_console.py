@@ -42,8 +42,7 @@ def test_a_package_that_an_extra_brings_is_no_bug(program: str, extra: str, caps
     error = ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
     assert run(command(error), program, []) == 2
     assert capsys.readouterr().err == (
-        "picker: E82 torch: not usable here (No module named 'torch.nn'). "
-        f"Fix: pip install 'picker-cryoet[{extra}]'.\n"
+        f"picker: E82 torch: not usable here (No module named 'torch.nn'). Fix: pip install 'picker-cryoet[{extra}]'.\n"
     )
 
 

@@ -8,7 +8,7 @@ import picker_runtime.bundle as bundle
 from picker_runtime.card import ModelCard
 from picker_runtime.doctor import Finding, examine, gemm_gflops
 from picker_runtime.engines import choice, open_engine
-from picker_runtime.engines.base import Candidates, FakeEngine
+from picker_runtime.engines.base import Candidates, FakeEngine, TileTooLarge
 from picker_runtime.engines.child import ChildEngine
 from picker_runtime.engines.driver import Driver, Gpu
 from picker_runtime.errors import EngineError
@@ -184,6 +184,33 @@ def test_an_engine_in_a_process_of_its_own_passes(models: Path, monkeypatch: pyt
     findings = list(examine(gemm=False))
     assert status(findings) == 0
     assert any(f.text.startswith("engine tensorrt-rtx in fp32 on the self-test of golden: differs") for f in findings)
+
+
+def test_a_gpu_without_memory_is_a_finding_and_the_rest_is_checked(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on(monkeypatch, WITH_GPU, there={"tensorrt_rtx", "cuda.bindings"})
+    real = open_engine
+
+    def full(cube: object) -> Candidates:
+        raise TileTooLarge((48, 48, 48))
+
+    def fake(name: str, graph: Path) -> object:
+        return FakeEngine(full) if name == "tensorrt-rtx" else real(name, graph, threads=1)
+
+    monkeypatch.setattr("picker_runtime.doctor.open_engine", fake)
+    findings = list(examine(gemm=False))
+    [failed] = [finding for finding in findings if finding.exit_status]
+    assert failed.text.startswith("E61 tensorrt-rtx: no memory for the self-test of golden")
+    assert any(finding.text.startswith("engine openvino in fp32") for finding in findings)
+
+
+def test_a_model_of_one_s_own_is_examined_instead(models: Path, tmp_path: Path) -> None:
+    own = golden_bundle(tmp_path / "own")
+    texts = [finding.text for finding in examine(gemm=False, models=[str(own)])]
+    assert [text for text in texts if text.startswith("model ")] == [f"model {own} 1: 1 files match their sha256"]
+    [failed] = [finding for finding in examine(gemm=False, models=["none"]) if finding.exit_status]
+    assert (failed.exit_status, failed.text[:8]) == (4, "E50 none")
 
 
 def test_the_onnx_runtime_for_cpus_is_no_failed_gpu_engine(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

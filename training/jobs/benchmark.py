@@ -17,12 +17,13 @@ DEFAULTS = ("--protocol", "full", "--device", "cuda")
 """Of options that may be given again, the last counts."""
 
 
-def main() -> int:
+def main() -> None:
     """Run the command with the options of a GPU and those given."""
-    from picker_training.cli import run
+    from picker_training import cli
 
-    return run(["benchmark", *DEFAULTS, *sys.argv[1:]])
+    sys.argv[1:] = ["benchmark", *DEFAULTS, *sys.argv[1:]]
+    cli.main()
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from picker_runtime.engines.driver import Driver, Gpu, probe_driver
+from picker_runtime.engines.driver import Driver, probe_driver
 from picker_runtime.errors import EngineError, UsageError
 
 FALLBACK = "openvino"
@@ -15,6 +15,8 @@ ON_GPU = ("fp16", "fp32")
 """The precisions of every GPU engine, likewise: their float32 is several times slower."""
 DEVICE_LIBRARY = "cuda.bindings"
 """Memory, streams and the one kernel of every GPU engine."""
+LEAST_CUDA, LEAST_CAPABILITY = 13000, (7, 5)
+"""Of a driver, and of a GPU, that the libraries of all our extras run with: they are CUDA 13's."""
 RTX_SERVES = ((8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
 """Compute capabilities that TensorRT-RTX 1.7 builds float32 3D convolutions for; its 7.5 has none."""
 
@@ -132,7 +134,7 @@ def obstacle_to(name: str, driver: Driver | None = None) -> Obstacle | None:
 def obstacle_to_choosing(name: str, driver: Driver) -> Obstacle | None:
     """Return what keeps `auto` from a GPU engine: all that keeps it from being used, and what is bound to fail."""
     obstacle = obstacle_to(name, driver)
-    return obstacle if obstacle is not None else _unsuitable(name, driver.gpus[0])
+    return obstacle if obstacle is not None else _unsuitable(name, driver)
 
 
 def require_gpu_engine(name: str) -> None:
@@ -159,8 +161,13 @@ def installed(distribution: str) -> str | None:
         return None
 
 
-def _unsuitable(name: str, gpu: Gpu) -> Obstacle | None:
+def _unsuitable(name: str, driver: Driver) -> Obstacle | None:
     """Return why an engine will hardly work on this GPU, though whoever asks for it by name may try."""
+    gpu = driver.gpus[0]
+    if 0 < driver.cuda < LEAST_CUDA:
+        return Obstacle(problem=f"needs CUDA 13, and this is the {driver}", fix="update the driver to 580 or later")
+    if gpu.compute_capability < LEAST_CAPABILITY:
+        return Obstacle(problem=f"CUDA 13 serves compute capabilities from 7.5 on, not {gpu}", fix="use another GPU")
     if name == "cuda" and installed(GPU_ENGINES[name].distribution) is None:
         return Obstacle(
             problem="the ONNX Runtime installed here is the one for CPUs",

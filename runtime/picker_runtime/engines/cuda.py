@@ -26,7 +26,8 @@ class CudaDevice:
     extra: the extra of this package whose engine wants the device, for the error that names it.
 
     Raises:
-        EngineError: E60 if the libraries are not installed, E61 if there is no driver, no GPU or no kernel for it.
+        EngineError: E60 if the libraries are not installed or have no kernel for this GPU and its driver; E61 if there
+            is no driver or no GPU.
     """
 
     def __init__(self, index: int = 0, *, extra: str = "rtx") -> None:
@@ -168,9 +169,14 @@ class CudaDevice:
 
     def _compiled(self) -> tuple[Any, Any]:
         major, minor = self.facts.compute_capability
-        (module,) = self._call("cuModuleLoadData", compiled_kernel(self._nvrtc, f"sm_{major}{minor}"))
-        (kernel,) = self._call("cuModuleGetFunction", module, KERNEL.encode())
-        return module, kernel
+        kernel = compiled_kernel(self._nvrtc, f"sm_{major}{minor}")
+        try:
+            (module,) = self._call("cuModuleLoadData", kernel)
+        except EngineError as error:
+            problem = f"{error.problem}: the driver does not load what CUDA's NVRTC compiled"
+            raise EngineError(60, "GPU", problem, "update the driver, or use --engine openvino") from error
+        (cut,) = self._call("cuModuleGetFunction", module, KERNEL.encode())
+        return module, cut
 
     def _call(self, function: str, *arguments: Any, bound: bool = True) -> tuple[Any, ...]:
         """Call the driver, in this thread's view of the context where one is needed, and return what it returns."""
@@ -196,7 +202,7 @@ def compiled_kernel(nvrtc: Any, architecture: str) -> bytes:
     """Return the kernel as machine code for an architecture such as `sm_90`; needs no GPU.
 
     Raises:
-        EngineError: E60 if the compiler's library is missing, E61 with its own words if it refuses the kernel.
+        EngineError: E60 if the compiler's library is missing or, with its own words, if it refuses the kernel.
     """
     source = files(__package__).joinpath("cut.cu").read_bytes()
     try:
@@ -210,7 +216,8 @@ def compiled_kernel(nvrtc: Any, architecture: str) -> bytes:
         log = b" " * nvrtc.nvrtcGetProgramLogSize(program)[1]
         nvrtc.nvrtcGetProgramLog(program, log)
         text = log.strip(b" \0\n").decode(errors="replace")
-        raise EngineError(61, "GPU", f"no kernel for {architecture}: {text or status}", "update CUDA's NVRTC")
+        fix = "for a newer GPU update CUDA's NVRTC, with an older one use --engine openvino"
+        raise EngineError(60, "GPU", f"no kernel for {architecture}: {text or status}", fix)
     code: bytes = b" " * nvrtc.nvrtcGetCUBINSize(program)[1]
     nvrtc.nvrtcGetCUBIN(program, code)
     nvrtc.nvrtcDestroyProgram(program)

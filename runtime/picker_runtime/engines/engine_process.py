@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from picker_runtime import errors
@@ -83,7 +84,8 @@ class EngineProcess:
             except (ChannelClosed, ChannelSilent, subprocess.TimeoutExpired):
                 pass
         self._process.kill()
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):  # a driver that hangs keeps what it serves from dying
+            self._process.wait(FAREWELL_SECONDS)
         self.channel.close()
         os.close(self._log)
 

@@ -24,8 +24,8 @@ from picker_runtime.file_voxels import FileVoxels
 from picker_runtime.geometry import Triple
 from picker_runtime.tiling import Tile
 
-SPARE_SHARE = 0.05
-"""Share of the device's memory that volumes leave free, for what libraries take when they run."""
+SPARE_SHARE, MOST_SPARE = 0.05, 512 << 20
+"""Share of the device's memory, and bytes at most, that volumes leave free for what libraries take when they run."""
 
 InFlight = deque[tuple[Slot, Batch]]
 
@@ -204,7 +204,7 @@ class GpuPipeline:
 
     def _check_room(self, voxels: FileVoxels, planes: int) -> None:
         memory = self._device.memory_info()
-        if planes * voxels.shape[1] * voxels.row_bytes > memory.free - SPARE_SHARE * memory.total:
+        if planes * voxels.shape[1] * voxels.row_bytes > memory.free - min(SPARE_SHARE * memory.total, MOST_SPARE):
             raise DeviceMemoryError("a volume would leave too little memory free")
 
     def _drop_spare(self, cubes: Shape) -> bool:

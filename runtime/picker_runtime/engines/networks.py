@@ -83,7 +83,11 @@ def plan_key(
         gpu=gpu.name if gpu and bound else "",
         compute_capability="{}.{}".format(*gpu.compute_capability) if gpu and bound else "",
         driver=str(gpu.driver) if gpu and bound else "",
-        options=(*(("compatible",) if options.compatible else ()), *options.targets),
+        options=(
+            *(("compatible",) if options.compatible else ()),
+            *(("no-tf32",) if precision == "fp32" else ()),  # earlier versions of picker built with it
+            *options.targets,
+        ),
     )
 
 

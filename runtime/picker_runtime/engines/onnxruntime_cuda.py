@@ -24,7 +24,9 @@ ON_THE_GPU = {"Conv", "FusedConv", "ConvTranspose", "MaxPool", "AveragePool", "T
 ERRORS_ONLY = 3
 NO_CPU_NODES = "session.disable_cpu_ep_fallback"
 DO_NOT_WAIT = "disable_synchronize_execution_providers"
-OUT_OF_MEMORY = re.compile(r"Failed to allocate memory|smaller than requested bytes|out of memory|ALLOC_FAILED", re.I)
+OUT_OF_MEMORY = re.compile(
+    r"Failed to allocate memory|smaller than requested bytes|out of memory|ALLOC(ATION)?_FAILED", re.I
+)
 """What the library says where its arena, CUDA, cuDNN or cuBLAS finds no room; it has no error of its own for that."""
 INSTALL = "pip uninstall onnxruntime, then pip install 'picker-cryoet[cuda]'"
 OTHER = "update the driver, or use another --engine"
@@ -58,8 +60,8 @@ class OnnxRuntimeCudaExecution:
         self._device.wait_event(stream, self._after)
 
     def close(self) -> None:
-        """Free the binding."""
-        self._binding = None
+        """Free the binding, and let go of the session, which keeps its arena for as long as anyone holds it."""
+        self._binding = self._session = None
         self._device.destroy_event(self._before)
         self._device.destroy_event(self._after)
 
@@ -152,9 +154,8 @@ class OnnxRuntimeCudaNetwork:
             "cudnn_conv_use_max_workspace": "1",
             "arena_extend_strategy": "kSameAsRequested",
         }
-        session = self._library.InferenceSession(graph, options, providers=[(CUDA, settings)])
-        session.disable_fallback()
-        return session
+        # With the library's own fallback, why the GPU cannot be used would be printed and lost.
+        return self._library.InferenceSession(graph, options, providers=[(CUDA, settings)], enable_fallback=0)
 
     def _checked(self, session: Any) -> Any:
         """Return the session if its first provider is CUDA; the library goes on without one that it cannot load."""

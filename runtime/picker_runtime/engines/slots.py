@@ -68,7 +68,6 @@ class Slot:
             self._undo = undo.pop_all()
         self._runs = 0
         self._graph: int | None = None
-        self._capturable = self._execution.capturable
 
     def submit(self, orders: Sequence[NDArray[np.void]], *, mean: float, inverse_std: float) -> None:
         """Enqueue a batch of at most as many orders as there are cubes; its last results have been taken."""
@@ -78,7 +77,7 @@ class Slot:
             rows[row] = order
         self._head.arrays["mean"][:] = mean
         self._head.arrays["inverse_std"][:] = inverse_std
-        if self._runs == 1 and self._capturable:  # libraries settle down in their first run
+        if self._runs == 1 and self._execution.capturable:  # libraries settle down in their first run
             self._record()
         if self._graph is None:
             self._enqueue()
@@ -122,6 +121,5 @@ class Slot:
             self._enqueue()
             self._graph = self._device.end_capture(self.stream)
         except EngineError:
-            self._capturable = False
             with suppress(EngineError):
                 self._device.end_capture(self.stream)

@@ -129,6 +129,7 @@ def build_plan(
     builder = _builder(trt, log, library)
     network, parser = _parse(trt, builder, log, graph, library, name)
     config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # float32 means float32; speed is the float16 graph's
     for shape in options.shapes:
         _add_profile(builder, config, shape, library)
     _set_targets(trt, config, options, library)

@@ -3,6 +3,7 @@
 Call it from the thread in which the device was opened, and only where there is a driver: the libraries crash without.
 """
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from picker_runtime.engines.device import Device, DeviceBuffer, DeviceMemoryErro
 from picker_runtime.engines.tensorrt import Library, Log, import_tensorrt, log_of
 from picker_runtime.errors import EngineError, OutputError
 
+OUT_OF_MEMORY = re.compile(r"out ?of ?memory|could not be allocated", re.IGNORECASE)
 OTHER_TILE = "try a smaller tile or batch, or another engine"
 
 
@@ -55,6 +57,7 @@ class TensorRtNetwork:
 
     Raises:
         EngineError: E60 if the library cannot be used here.
+        DeviceMemoryError: if there is no room for the plan.
         PlanRefusedError: if the plan is for another GPU, driver or version.
     """
 
@@ -73,9 +76,9 @@ class TensorRtNetwork:
                 self._runtime.engine_host_code_allowed = True
             self._engine: Any = self._runtime.deserialize_cuda_engine(plan)
         except Exception as error:  # its own
-            raise PlanRefusedError(str(error)) from error
+            raise _not_loaded(str(error)) from error
         if self._engine is None:
-            raise PlanRefusedError(self._log.take())
+            raise _not_loaded(self._log.take())
         self._profiles = [
             tuple(self._engine.get_tensor_profile_shape(INPUTS[0], i)[2])
             for i in range(self._engine.num_optimization_profiles)
@@ -153,3 +156,8 @@ class TensorRtNetwork:
                 compiled.deserialize(self._kernels.read_bytes())  # refused where they do not fit: compiled anew
         config.set_runtime_cache(compiled)
         return config, compiled
+
+
+def _not_loaded(reason: str) -> Exception:
+    """Return what the library's reason means: a plan that would need more memory than is free is as good as before."""
+    return DeviceMemoryError(reason) if OUT_OF_MEMORY.search(reason) else PlanRefusedError(reason)

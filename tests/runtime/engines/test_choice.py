@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,23 @@ def test_auto_leaves_tensorrt_rtx_to_the_gpus_it_serves(
     install(monkeypatch, ALL - {"tensorrt"})
     assert choose_engine(driver(*capability)).engine == engine
     assert obstacle_to("tensorrt-rtx", driver(*capability)) is None  # by name it may be tried
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (replace(driver(), cuda=12080, version="570.1"), "needs CUDA 13, and this is the driver 570.1 for CUDA 12.8"),
+        (driver(7, 0), r"serves compute capabilities from 7.5 on, not A GPU (compute capability 7.0"),
+    ],
+)
+def test_auto_leaves_alone_what_cuda_13_does_not_serve(
+    found: Driver, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, ALL)
+    chosen = choose_engine(found)
+    assert (chosen.engine, chosen.notable) == ("openvino", True)
+    assert words in chosen.reason
+    assert all(obstacle_to(name, found) is None for name in GPU_ENGINES)  # by name it may be tried
 
 
 @pytest.mark.parametrize(("found", "notable"), [(ABSENT, False), (BROKEN, True)])

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 from picker_runtime.bundle import Bundle
-from picker_runtime.engines.choice import GPU_ENGINES, obstacle_to
+from picker_runtime.engines.choice import GPU_ENGINES, obstacle_to_choosing
 from picker_runtime.engines.cpu import INPUTS
+from picker_runtime.engines.driver import probe_driver
 from picker_runtime.engines.networks import open_network
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", GPU_ENGINES)
 def test_it_finds_what_came_with_the_model(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    obstacle = obstacle_to(name)
+    obstacle = obstacle_to_choosing(name, probe_driver())
     if obstacle is not None:
         pytest.skip(f"{name}: {obstacle.problem}")
     from picker_runtime.engines.cuda import CudaDevice

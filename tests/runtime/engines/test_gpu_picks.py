@@ -14,6 +14,7 @@ from picker_runtime.detector import Picker
 from picker_runtime.engines import open_engine
 from picker_runtime.engines.base import FakeEngine
 from picker_runtime.engines.cpu import INPUTS, OUTPUTS
+from picker_runtime.engines.driver import probe_driver
 from picker_runtime.engines.gpu import GpuEngine
 from picker_runtime.engines.gpu_pipeline import GpuPipeline
 from picker_runtime.errors import EngineError
@@ -97,6 +98,8 @@ def test_an_engine_is_told_what_comes_next_and_bad_files_are_left_for_their_turn
 
 
 def test_a_gpu_engine_without_a_gpu_says_so_from_its_process(golden_model: Path) -> None:
+    if probe_driver().gpus:
+        pytest.skip("there is a GPU here")
     with pytest.raises(EngineError) as caught:
         GpuEngine("cuda", golden_model / "model.onnx").__enter__()
-    assert caught.value.code in (60, 61)
+    assert caught.value.code in (60, 63)  # its library, or all that needs a driver

@@ -13,7 +13,7 @@ from runtime.engines.fake_device import FakeDevice, FakeExecution, FakeNetwork, 
 
 from picker_runtime.engines import uploading
 from picker_runtime.engines.base import Candidates, Source, TileTooLarge
-from picker_runtime.engines.device import DeviceMemoryError
+from picker_runtime.engines.device import DeviceMemoryError, MemoryInfo
 from picker_runtime.engines.gpu_pipeline import GpuPipeline
 from picker_runtime.engines.sizing import good_batch
 from picker_runtime.errors import EngineError, InputError
@@ -315,6 +315,14 @@ def test_a_file_that_shrinks_is_an_input_error_and_the_engine_goes_on(tmp_path: 
         good = source(volume())
         same(list(engine.stream(good, TILES)), list(expected(good, TILES)))
     assert device.closed
+
+
+def test_on_a_large_device_that_others_nearly_fill_a_small_volume_still_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, voxels = FakeDevice(), source(volume())
+    monkeypatch.setattr(FakeDevice, "memory_info", lambda self: MemoryInfo(free=1 << 30, total=140 << 30))
+    with pipeline(device) as engine:
+        same(list(engine.stream(voxels, TILES)), list(expected(voxels, TILES)))
+        assert engine.warnings == []
 
 
 def test_an_abandoned_stream_leaves_nothing_behind() -> None:

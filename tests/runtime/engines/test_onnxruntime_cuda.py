@@ -1,6 +1,8 @@
 """ONNX Runtime's CUDA sessions, set up with the library's CPU build and recorded calls; no GPU is tested here."""
 
+import gc
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +45,12 @@ class CpuInCudaClothes:
         self.strict, self.providers = strict, providers
         self.asked: list[tuple[Any, bool]] = []
 
-    def InferenceSession(self, graph: Path, options: Any, providers: list[Any]) -> Any:  # noqa: N802
+    def InferenceSession(  # noqa: N802
+        self, graph: Path, options: Any, providers: list[Any], enable_fallback: int = 1
+    ) -> Any:
         if providers == [CPU]:
             return onnxruntime.InferenceSession(graph, options, providers=providers)
+        assert not enable_fallback  # it would print why the GPU cannot be used, and go on without
         try:
             strict = options.get_session_config_entry(NO_CPU_NODES) == "1"
         except RuntimeError:
@@ -155,7 +160,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> tuple[OnnxRuntimeCudaNetwork, l
     library = plain(
         SessionOptions=lambda: Recorder(calls),
         RunOptions=lambda: Recorder(calls),
-        InferenceSession=lambda graph, options, providers: session,
+        InferenceSession=lambda graph, options, providers, enable_fallback=1: session,
     )
     monkeypatch.setattr(onnxruntime_cuda, "import_onnxruntime_gpu", lambda: library)
     network = OnnxRuntimeCudaNetwork(Path("model.onnx"), CUBES, RecordedDevice(calls))  # type: ignore[arg-type]
@@ -197,6 +202,21 @@ def test_a_run_waits_for_its_stream_and_its_stream_for_the_run(
     assert not execution.capturable
 
 
+def test_a_closed_execution_lets_go_of_the_session_and_its_memory(
+    recorded: tuple[OnnxRuntimeCudaNetwork, list[tuple[Any, ...]]],
+) -> None:
+    network, _ = recorded
+    network._session = Recorder([], io_binding=Recorder([]))
+    execution = network.bind(CUBES, buffers_for(network.tensors(CUBES)))
+    session = weakref.ref(network._session)
+    network._session = None
+    gc.collect()
+    assert session() is not None
+    execution.close()
+    gc.collect()
+    assert session() is None
+
+
 def test_a_run_that_fails_is_an_engine_error(
     recorded: tuple[OnnxRuntimeCudaNetwork, list[tuple[Any, ...]]],
 ) -> None:
@@ -216,6 +236,7 @@ SHORT = [
     "bfc_arena.cc:323 Available memory of 12 is smaller than requested bytes of 4096",
     "CUDA failure 2: out of memory ; GPU=0",
     "CUDNN failure 4000: CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN failure 4004: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
 ]
 
 
@@ -239,7 +260,7 @@ def test_a_session_without_memory_says_so(words: str, graph: Path, monkeypatch: 
     library = CpuInCudaClothes(strict=True)
     make = library.InferenceSession
 
-    def fail(graph: Path, options: Any, providers: list[Any]) -> Any:
+    def fail(graph: Path, options: Any, providers: list[Any], enable_fallback: int = 1) -> Any:
         if providers == [CPU]:
             return make(graph, options, providers)
         raise RuntimeError(words)

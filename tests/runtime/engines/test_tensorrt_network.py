@@ -148,6 +148,17 @@ def test_a_plan_that_is_not_taken_is_refused_with_the_reason(monkeypatch: pytest
         network(monkeypatch, trt)
 
 
+@pytest.mark.parametrize(
+    "words", ["Requested amount of GPU memory (12 bytes) could not be allocated", "CUDA: out of memory", "OutOfMemory"]
+)
+def test_a_plan_that_memory_is_short_for_is_not_refused(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trt = FakeTrt()
+    trt.runtime._answers["deserialize_cuda_engine"] = None
+    monkeypatch.setattr(FakeLog, "take", lambda self: words)
+    with pytest.raises(DeviceMemoryError, match=words[:10]):
+        network(monkeypatch, trt)
+
+
 @pytest.mark.parametrize("answer", [None, True, False])
 def test_the_library_is_asked_after_the_first_run_whether_runs_can_be_recorded(
     answer: bool | None, monkeypatch: pytest.MonkeyPatch
@@ -210,5 +221,7 @@ def test_only_tensorrt_s_own_engines_are_bound_to_a_gpu(monkeypatch: pytest.Monk
     )
     assert (one.gpu, one.compute_capability, one.driver) == ("A GPU", "8.6", "13000")
     assert (other.gpu, other.compute_capability, other.driver) == ("", "", "")
-    assert one.options == ("compatible",)
+    assert one.options == ("compatible", "no-tf32")
+    half = networks.plan_key(TENSORRT, b"graph", options, precision="fp16", gpu=FACTS)
+    assert half.options == ("compatible",)
     assert one.version == "11.4.0"

@@ -14,10 +14,11 @@ from training.benchmarking.tiny_protocol import TINY, tiny_config
 
 from picker_runtime.formats import read_named_picks
 from picker_training import cli
-from picker_training.benchmarking import entries, learned, protocol
+from picker_training.benchmarking import entries, learned, protocol, running
 from picker_training.benchmarking.campaign import run_campaign
 from picker_training.benchmarking.learned import LearnedMethod, read_spent
-from picker_training.benchmarking.method import Work
+from picker_training.benchmarking.method import Method, Work
+from picker_training.benchmarking.protocol import Difficulty
 from picker_training.benchmarking.scenes import prepare_scenes
 from picker_training.trainer import Trainer
 
@@ -115,6 +116,36 @@ def test_another_difficulty_tests_again_but_trains_no_more(
     again = run(["point-s"], phantom_folder, tmp_path, data)
     assert "hard (0.1)" in again
     assert read_spent(tmp_path / "tiny/point-s-seed1") == spent
+
+
+def test_a_killed_run_keeps_the_difficulties_that_were_tested(
+    work: Work, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, scored, tested = entries.ENTRIES["log"](work, phantom_folder), running._scored, []
+
+    def once(one: Method, difficulty: Difficulty, settings: dict[str, Any]) -> dict[str, Any]:
+        if tested:
+            raise KeyboardInterrupt
+        tested.append(difficulty.name)
+        return scored(one, difficulty, settings)
+
+    monkeypatch.setattr(running, "_scored", once)
+    with pytest.raises(KeyboardInterrupt):
+        running.run_entry("log", method)
+    assert tested == ["easy"]
+    monkeypatch.setattr(running, "_scored", lambda *given: tested.append(given[1].name) or scored(*given))
+    result = running.run_entry("log", method)
+    assert tested == ["easy", "hard"]
+    assert list(result.scores) == ["easy", "hard"]
+    assert all(result.scores[d.name]["snr"] == d.snr for d in TINY.difficulties)
+
+
+def test_scores_of_another_training_are_not_kept(work: Work, phantom_folder: Path) -> None:
+    method = entries.ENTRIES["log"](work, phantom_folder)
+    work.folder.mkdir()
+    stale = {d.name: {"snr": d.snr, "settings": {}} for d in TINY.difficulties}
+    (work.folder / "scores.json").write_text(json.dumps({"training": {"steps": 1}, "scores": stale}))
+    assert all(scores["settings"] for scores in running.run_entry("log", method).scores.values())
 
 
 def test_other_minutes_need_another_folder(

@@ -138,7 +138,7 @@ def test_a_map_without_voxel_size_is_refused(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[40:52] = bytes(12)  # the cell
     path.write_bytes(content)
-    with pytest.raises(UsageError, match="E84 .*voxel size 0 A in the header"):
+    with pytest.raises(UsageError, match=r"E84 .*voxel size 0 A in the header"):
         load_template(path, CLASSES[0])
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from picker_runtime.engines.threads import available_threads
 from picker_runtime.errors import UsageError
 from picker_training.benchmarking.learned import LearnedMethod, UNetMethod
 from picker_training.benchmarking.method import Method, Work
@@ -25,6 +26,7 @@ def base_config(work: Work) -> TrainingConfig:
     return replace(
         config,
         seed=work.seed,
+        workers=available_threads() if work.device.type == "cuda" else config.workers,
         model=ModelSection(name="benchmark", classes=protocol.classes, voxel_size_angstrom=protocol.spec.voxel_size),
         data=replace(config.data, snr=protocol.training_snrs),
     )

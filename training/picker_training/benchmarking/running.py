@@ -22,7 +22,7 @@ from picker_training.datasets.shrec import TOMOGRAM
 from picker_training.evaluation.rules import Options, Rule
 from picker_training.evaluation.scoring import score_files
 
-RESULT = "result.json"
+RESULT, SCORES = "result.json", "scores.json"
 RULES = (Rule.SHREC2020, Rule.DISTANCE)
 
 
@@ -72,12 +72,7 @@ def run_entry(name: str, method: Method) -> Result:
         return done
     check_writable_folder(work.folder)
     training = method.train()
-    scores: dict[str, dict[str, Any]] = {}
-    for difficulty in work.scenes.protocol.difficulties:
-        work.report(f"{name}: {difficulty.name}")
-        settings = _tuned(method, difficulty)
-        told = {"snr": difficulty.snr, "settings": settings}
-        scores[difficulty.name] = told | _scored(method, difficulty, settings)
+    scores = _all_scores(name, method, asdict(training) if training else None)
     work.report(f"{name}: seconds")
     first = work.scenes.protocol.difficulties[0]
     timing = method.time(timing_tomogram(work.scenes), scores[first.name]["settings"])
@@ -97,6 +92,23 @@ def run_entry(name: str, method: Method) -> Result:
     )
     write_text(work.folder / RESULT, json.dumps(asdict(result), indent=1) + "\n")
     return result
+
+
+def _all_scores(name: str, method: Method, training: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Return the scores at every difficulty; those are kept one by one, for the same training."""
+    work = method.work
+    path = work.folder / SCORES
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    scores: dict[str, dict[str, Any]] = kept.get("scores", {}) if kept.get("training") == training else {}
+    for difficulty in work.scenes.protocol.difficulties:
+        if scores.get(difficulty.name, {}).get("snr") == difficulty.snr:
+            continue
+        work.report(f"{name}: {difficulty.name}")
+        settings = _tuned(method, difficulty)
+        told = {"snr": difficulty.snr, "settings": settings}
+        scores[difficulty.name] = told | _scored(method, difficulty, settings)
+        write_text(path, json.dumps({"training": training, "scores": scores}))
+    return {difficulty.name: scores[difficulty.name] for difficulty in work.scenes.protocol.difficulties}
 
 
 def timing_tomogram(scenes: BenchmarkScenes) -> Path:
