@@ -140,7 +140,7 @@ def _prepare(settings: DetectSettings | PicksSettings, targets: Collection[tuple
     """Refuse what makes no sense, and make and sweep the folders to write in."""
     if not targets:
         raise UsageError(80, "INPUT", "none given", "give one or more files")
-    check_formats(settings.formats)
+    check_formats(settings.formats, [target.name for _, target in targets])
     check_targets(targets)
     for folder in sorted({target.parent for _, target in targets}):
         check_writable_folder(folder)

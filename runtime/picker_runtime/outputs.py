@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from picker_runtime.atomic import remove
 from picker_runtime.detections import Detections
 from picker_runtime.detector import Detection
 from picker_runtime.errors import InputError, UsageError
-from picker_runtime.formats import WRITERS, FormatContext, csv, find_writer, read_picks
+from picker_runtime.formats import WRITERS, FormatContext, csv, find_writer, read_picks, relion5, star
 from picker_runtime.formats.base import Centre
 from picker_runtime.records import DetectionRecord, path_from
 
@@ -40,14 +41,17 @@ def check_targets(targets: Iterable[tuple[Path, Path]]) -> None:
             owners[file] = source
 
 
-def check_formats(names: Iterable[str]) -> None:
-    """Check the names of the formats asked for.
+def check_formats(names: Sequence[str], stems: Iterable[str]) -> None:
+    """Check that there are the formats asked for, and that their files can hold the tomograms' names.
 
     Raises:
-        UsageError: E80 if one is unknown.
+        UsageError: E80 if one is unknown, or cannot.
     """
     for name in names:
         find_writer(name)
+    if relion5.FORMAT.name in names:
+        for stem in stems:
+            star.quote(stem)
 
 
 def write_outputs(
@@ -62,14 +66,15 @@ def write_outputs(
 
     tomogram: the file that was picked, None for an array.
     formats: besides csv; those that the record of an earlier run there names are written again, each with its centre,
-    so that all files of a tomogram hold the same picks.
+    so that all files of a tomogram hold the same picks; files of classes that the model does not have are removed.
 
     Raises:
         OutputError: E70 or E71 if one cannot be written.
     """
     folder, stem = target.parent, target.name
     context = replace(_context(detection.record), tomogram=stem)
-    centres = _formats_there(target) | dict.fromkeys(formats, relion_centre)
+    earlier = _earlier(target)
+    centres = _formats_of(earlier) | dict.fromkeys(formats, relion_centre)
     written = csv.write(folder, stem, detection.picks, context)
     written += csv.write(folder, stem + CANDIDATES.removesuffix(".csv"), detection.candidates, context)
     for name, centre in centres.items():
@@ -79,6 +84,8 @@ def write_outputs(
     origin = replace(detection.record.tomogram, name=stem, path=path_from(folder, tomogram) if tomogram else "")
     names = tuple(dict.fromkeys(file.relative_to(folder).as_posix() for file in written))
     record = replace(detection.record, tomogram=origin, outputs=names, formats=centres)
+    if earlier is not None:
+        _remove_all(folder, stem, set(earlier.outputs) - set(names))
     record.write(written[-1])
     return replace(detection, record=record)
 
@@ -116,13 +123,25 @@ def read_candidates(record: DetectionRecord, path: Path) -> Detections:
     return candidates
 
 
-def _formats_there(target: Path) -> dict[str, Centre]:
-    """Return the formats in which an earlier run wrote this tomogram, each with its centre."""
+def _earlier(target: Path) -> DetectionRecord | None:
+    """Return the record that an earlier run left of this tomogram."""
     try:
-        earlier = DetectionRecord.read(target.with_name(target.name + RECORD)).formats
+        return DetectionRecord.read(target.with_name(target.name + RECORD))
     except InputError:
-        return {}
-    return {name: centre for name, centre in earlier.items() if name in WRITERS}
+        return None
+
+
+def _formats_of(earlier: DetectionRecord | None) -> dict[str, Centre]:
+    """Return the formats in which an earlier run wrote a tomogram, each with its centre."""
+    formats = earlier.formats if earlier else {}
+    return {name: centre for name, centre in formats.items() if name in WRITERS}
+
+
+def _remove_all(folder: Path, stem: str, names: Iterable[str]) -> None:
+    """Remove files of one tomogram that lie in the folder; what a record names besides, it does not own."""
+    for name in names:
+        if Path(name).name == name and name.startswith(f"{stem}_"):
+            remove(folder / name)
 
 
 def _context(record: DetectionRecord) -> FormatContext:

@@ -96,6 +96,30 @@ def test_in_place_every_format_that_is_there_follows_the_picks(
     assert set(named) == {name for name in inside if name.startswith("001")} | {"particles_index.star"}
 
 
+def test_files_of_classes_that_another_model_had_do_not_stay(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "picks", tmp_path / "picks")
+    assert picker("picks", tmp_path / "picks", "--format", "coords", "--format", "relion5").status == 0
+    record = tmp_path / "picks/001.json"
+    earlier = json.loads(record.read_text())
+    for name in ("001_gone.coords", "0010_other.coords", "001.txt"):
+        (tmp_path / "picks" / name).write_text("1 2 3\n")
+    (tmp_path / "001_outside.coords").write_text("1 2 3\n")
+    earlier["outputs"] += ["001_gone.coords", "0010_other.coords", "../001_outside.coords"]
+    record.write_text(json.dumps(earlier))
+    assert picker("picks", tmp_path / "picks").status == 0
+    assert not (tmp_path / "picks/001_gone.coords").exists()
+    kept = ("picks/0010_other.coords", "picks/001.txt", "001_outside.coords", "picks/particles_index.star")
+    assert all((tmp_path / name).exists() for name in kept)
+
+
+def test_a_name_that_a_format_cannot_hold_is_refused_before_any_work(tmp_path: Path, golden_model: Path) -> None:
+    write_mrc(tmp_path / "a' b\" c.mrc", np.zeros((32, 32, 32), np.float32), 10.0)
+    arguments = ("detect", tmp_path / "a' b\" c.mrc", "-o", tmp_path / "picks", "--model", golden_model)
+    refused = picker(*arguments, "--format", "relion5")
+    assert (refused.status, "E80" in refused.stderr) == (2, True)
+    assert not (tmp_path / "picks").exists()
+
+
 def test_classes_that_were_left_out_can_be_picked_later(folder: Path, tmp_path: Path) -> None:
     """Those picked last stay chosen until others are; thresholds stay those of all classes."""
 

@@ -150,10 +150,15 @@ def load_config(path: Path | None) -> TrainingConfig:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(83, str(path), f"not a readable TOML file ({error})", "correct the file") from error
     config: TrainingConfig = _build(TrainingConfig, table, str(path), "")
-    if config.model.name == ModelSection.name and config.model.classes != ModelSection.classes:
+    if is_misnamed(config):
         problem = f"model.name is {config.model.name!r}, whose classes are others"
         raise UsageError(83, str(path), problem, "give the model a name of its own")
     return config
+
+
+def is_misnamed(config: TrainingConfig) -> bool:
+    """Tell whether a model of other classes is called as the default one."""
+    return config.model.name == ModelSection.name and config.model.classes != ModelSection.classes
 
 
 def dump_config(config: TrainingConfig) -> str:

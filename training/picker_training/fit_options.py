@@ -189,6 +189,7 @@ def _with_own(
     """
     from picker_runtime.bundle import Bundle
     from picker_training import picks_run
+    from picker_training.config import is_misnamed
     from picker_training.datasets.picks import read_annotations
 
     card = Bundle.open(start).card if start is not None else None
@@ -198,7 +199,10 @@ def _with_own(
     findings = picks_run.judge(section, annotations, classes=own.expected_classes, card=card)
     if any(finding.severity == "error" for finding in findings):
         return config, findings
-    return picks_run.configure(config, section, annotations, classes=own.expected_classes, card=card), findings
+    config = picks_run.configure(config, section, annotations, classes=own.expected_classes, card=card)
+    if is_misnamed(config):  # by a file that leaves the name open
+        config = replace(config, model=replace(config.model, name=picks_run.name_of(run)))
+    return config, findings
 
 
 def sized(config: "TrainingConfig", size: str | None) -> "TrainingConfig":

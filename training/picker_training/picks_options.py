@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from picker_runtime.errors import UsageError
+from picker_runtime.formats.relion5 import INDEX
+from picker_runtime.outputs import CANDIDATES
 from picker_runtime.settings import ByteSign
 from picker_runtime.tomogram import MAX_VOXEL_SIZE, MIN_VOXEL_SIZE
 from picker_training.picks_section import PicksSection
@@ -86,7 +88,7 @@ class PicksOptions:
             raise UsageError(80, missing, "missing", "give both --tomograms DIR and --picks FILE")
         try:
             return PicksSection(
-                tomograms=str(self.tomograms.resolve()),
+                tomograms=str(self.tomograms.absolute()),
                 files=tuple(map(str, _files(self.picks))),
                 voxel_size_angstrom=self.voxel_size or 0.0,
                 mode0=self.mode0 or "",
@@ -99,7 +101,7 @@ class PicksOptions:
                 background=tuple(name.lower() for name in self.background or ()),
                 ignored=tuple(name.lower() for name in self.ignore or ()),
                 diameters=tuple(self.diameter or ()),
-                ignore_masks=tuple(str(path.resolve()) for path in self.ignore_mask or ()),
+                ignore_masks=tuple(str(path.absolute()) for path in self.ignore_mask or ()),
                 border=self.border,
                 validation=validation,
             )
@@ -108,16 +110,25 @@ class PicksOptions:
 
 
 def _files(names: Iterable[str]) -> list[Path]:
-    """Return the files that names and patterns stand for.
+    """Return the files that names and patterns stand for; patterns pass over what `detect` writes besides picks.
 
     Raises:
-        UsageError: E80 if one stands for none.
+        UsageError: E80 if one stands for none, is a folder, or holds candidates.
     """
     found: list[Path] = []
     for name in names:
         path = Path(name)
-        files = [path] if path.is_file() else sorted(p for p in path.parent.glob(path.name) if p.is_file())
+        if path.is_dir():
+            raise UsageError(80, f"--picks {name}", "a folder", f"name its files, such as '{path / '*.csv'}'")
+        if path.name.endswith(CANDIDATES):
+            fix = f"give {path.name.removesuffix(CANDIDATES)}.csv"
+            raise UsageError(80, f"--picks {name}", "candidates, most of which are no picks", fix)
+        files = [path] if path.is_file() else [p for p in sorted(path.parent.glob(path.name)) if _may_be_picks(p)]
         if not files:
             raise UsageError(80, f"--picks {name}", "no such file", "check the path")
-        found += [file.resolve() for file in files]
+        found += [file.absolute() for file in files]
     return list(dict.fromkeys(found))
+
+
+def _may_be_picks(path: Path) -> bool:
+    return path.is_file() and not path.name.endswith(CANDIDATES) and path.name != INDEX

@@ -10,7 +10,7 @@ from picker_training.datasets import picked_tomograms
 from picker_training.datasets.findings import Finding
 from picker_training.datasets.lint import Expectations, lint
 from picker_training.datasets.picks import Annotations
-from picker_training.picks_section import PicksSection, parse_pairs
+from picker_training.picks_section import PicksSection
 
 FINE_TUNING = OptimiserSection(
     steps=1200, learning_rate=1e-3, warmup=50, average=0.99, checkpoint_every=50, validate_every=200
@@ -25,7 +25,7 @@ def judge(
 
     classes: those that may be found in the files; empty for any. card: of the model to hold them against.
     """
-    renamed = parse_pairs(section.renamed, "renamed").values()
+    renamed = section.new_names().values()
     of_model = {c.name: c.diameter_angstrom for c in card.classes} if card else {}
     expected = Expectations(
         classes=tuple(dict.fromkeys([*classes, *renamed, *section.background, *section.ignored])) if classes else (),

@@ -67,8 +67,12 @@ class PicksSection:
         return cast(ByteSign, self.mode0) if self.mode0 else None
 
     def diameters_angstrom(self) -> dict[str, float]:
-        """Return the stated diameter of each class."""
-        return {name: _diameter(value) for name, value in parse_pairs(self.diameters, "diameters").items()}
+        """Return the stated diameter of each class, by its name in lower case."""
+        return {name.lower(): _diameter(value) for name, value in parse_pairs(self.diameters, "diameters").items()}
+
+    def new_names(self) -> dict[str, str]:
+        """Return the new name of each renamed class; both in lower case, as all names are."""
+        return {old.lower(): new.lower() for old, new in parse_pairs(self.renamed, "renamed").items()}
 
 
 def parse_pairs(texts: Iterable[str], key: str) -> dict[str, str]:

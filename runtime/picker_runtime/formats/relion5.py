@@ -97,8 +97,7 @@ def read(path: Path, context: FormatContext | None = None) -> list[NamedPick]:
         )
     table = star.find_table(path, [TOMOGRAM, *POSITION])
     column = {label: number for number, label in enumerate(table.labels)}
-    context = _with_stated_centre(path, context)
-    scale, (cz, cy, cx) = context.voxel_size, _centre(context).tolist()
+    scale, (cz, cy, cx) = context.voxel_size, centre_of(path, context).tolist()
     picks = []
     for line, values in table.rows:
         place = parse_numbers(path, line, [values[column[label]] for label in POSITION])
@@ -108,6 +107,13 @@ def read(path: Path, context: FormatContext | None = None) -> list[NamedPick]:
         name = _class_name(path, line, values[column[CLASS]] if CLASS in column else None, context)
         picks.append(NamedPick(line, name, position, score, tomogram=values[column[TOMOGRAM]]))
     return picks
+
+
+def centre_of(path: Path, context: FormatContext) -> NDArray[np.float64]:
+    """Return the centre `(3,) float64, zyx, voxels` that a file counts from: as it states, else as the context says."""
+    first = read_lines(path)[0]
+    stated = [centre for centre, half in HALVES.items() if first.startswith("#") and f"({half})" in first]
+    return _centre(replace(context, relion_centre=stated[0]) if stated else context)
 
 
 def _origin(path: Path, line: int, values: list[str], column: dict[str, int]) -> list[float]:
@@ -125,12 +131,6 @@ def _origin(path: Path, line: int, values: list[str], column: dict[str, int]) ->
 def _centre(context: FormatContext) -> NDArray[np.float64]:
     """Return the centre as `(3,) float64, zyx, voxels`."""
     return np.array(context.shape) / 2 - (0 if context.relion_centre == "core" else 1)
-
-
-def _with_stated_centre(path: Path, context: FormatContext) -> FormatContext:
-    first = read_lines(path)[0]
-    stated = [centre for centre, half in HALVES.items() if first.startswith("#") and f"({half})" in first]
-    return replace(context, relion_centre=stated[0]) if stated else context
 
 
 def _class_name(path: Path, line: int, text: str | None, context: FormatContext) -> str:

@@ -158,13 +158,38 @@ def test_a_class_without_a_diameter_is_a_warning(data: Labelled) -> None:
 def test_picks_of_an_absent_tomogram_and_a_tomogram_without_picks(data: Labelled) -> None:
     data.write(data.places, tomogram="on")
     error, warning = data.lint()
-    assert (error.line, error.found, error.fix) == (2, "30 lines of tomogram 'on'", "write 'one' in their place")
+    assert (error.line, error.found) == (2, "30 lines of tomogram 'on'")
+    assert error.fix.endswith("or leave these lines out; if it is one under another name, write that")
     assert (warning.severity, warning.file, warning.found) == ("warning", "one.mrc", "no picks")
 
 
 def test_a_file_named_after_no_tomogram_is_told(data: Labelled) -> None:
     data.write(data.places, form="coords", name="other")
-    assert data.lint()[0].fix == "name the file after its tomogram, as one_..."
+    assert data.lint()[0].fix == "name the file after its tomogram, as one.coords"
+
+
+def test_picks_of_tomograms_that_are_elsewhere_are_one_finding_each_without_another_s_name(data: Labelled) -> None:
+    rows = [f"{name},ball,1,{10 + i},20,30,0,0,0,60" for i, name in enumerate(["xyz", "abc", "xyz", "one"])]
+    (data.picks / "all.csv").write_text("\n".join([HEADER, *rows]) + "\n")
+    first, second = data.lint()
+    assert [f.found for f in (first, second)] == ["2 lines of tomogram 'xyz'", "1 line of tomogram 'abc'"]
+    assert first.fix == "give the folder with its tomogram, --tomograms DIR, or leave these lines out"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"ignored": ("bal",)}, "--ignore bal"), ({"background": ("bal",)}, "--background bal"),
+     ({"renamed": ("bal=BALLS",)}, "--class bal=balls")],
+)  # fmt: skip
+def test_options_that_name_no_class_there_is_are_told(data: Labelled, changes: dict[str, object], said: str) -> None:
+    data.write(data.places)
+    finding = only(data.lint(replace(data.section, **changes)))
+    assert (finding.severity, finding.file, finding.expected) == ("warning", said, "one of ball")
+
+
+def test_a_name_of_other_bytes_is_shown_escaped(data: Labelled) -> None:
+    (data.picks / "one.txt").write_bytes("prot\xe9ine\x07 10 20 30\n".encode("latin-1"))
+    str(only(data.lint(diameters={"ball": 60.0}))).encode("ascii")
 
 
 def test_a_broken_line_is_told_with_its_number(data: Labelled) -> None:

@@ -208,6 +208,19 @@ def test_a_mask_of_another_shape_or_tomogram_is_refused(data: Labelled, tmp_path
             picked_tomograms.open_tomograms(masked, ("ball",), halo=4)
 
 
+def test_a_mask_is_that_of_the_tomogram_it_is_called_after(tmp_path: Path) -> None:
+    for name in ("a.mrc", "a_2.mrc", "a_gold.mrc", "b_gold.mrc", "b_membrane.mrc"):
+        (tmp_path / name).touch()
+    folder, gold = PicksSection(ignore_masks=(str(tmp_path),)), str(tmp_path / "b_gold.mrc")
+    assert picked_tomograms.ignore_masks(folder, ["a"], others=["a", "b"]) == {"a": tmp_path / "a.mrc"}
+    assert picked_tomograms.ignore_masks(PicksSection(ignore_masks=(gold,)), ["b"]) == {"b": tmp_path / "b_gold.mrc"}
+    others = ["a", "a_2", "c"]
+    with pytest.raises(UsageError, match=r"E80 --ignore-mask a_2\.mrc"):
+        picked_tomograms.ignore_masks(PicksSection(ignore_masks=(str(tmp_path / "a_2.mrc"),)), ["a"], others=others)
+    with pytest.raises(UsageError, match=r"E81 --ignore-mask b_membrane\.mrc: and b_gold\.mrc are both masks of b"):
+        picked_tomograms.ignore_masks(folder, ["b", "c"])
+
+
 def test_a_border_that_leaves_nothing_is_refused(data: Labelled) -> None:
     section = replace(completed(both(data)), border=(13, 0, 0))
     with pytest.raises(UsageError, match="--border"):

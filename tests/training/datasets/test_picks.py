@@ -111,6 +111,30 @@ def test_coordinates_are_read_otherwise_on_demand(
     assert read_annotations(section).picks[0].position == position
 
 
+@pytest.mark.parametrize(("name", "tomogram"), [("ts_1.txt", "ts_1"), ("ts_1_shrec.txt", "ts_1"), ("ts_1_2.txt", "")])
+def test_a_text_list_of_another_tomogram_is_not_its_prefix_s(
+    section: PicksSection, tmp_path: Path, name: str, tomogram: str
+) -> None:
+    (tmp_path / name).write_text("ball 1 2 3\n")
+    assert read_annotations(replace(section, files=(str(tmp_path / name),))).picks[0].tomogram == tomogram
+
+
+@pytest.mark.parametrize("said", ["in the file", "by the option"])
+def test_scaled_coordinates_count_from_the_centre_of_their_file(
+    section: PicksSection, tmp_path: Path, said: str
+) -> None:
+    """A pick at the centre of RELION's Python tools stays there at every scale."""
+    shape = read_annotations(section).tomograms["ts_1"].shape
+    context = replace(CONTEXT, tomogram="ts_1", shape=shape, voxel_size=8.0, relion_centre="python")
+    centre = np.array(shape) / 2 - 1
+    path, *_ = WRITERS["relion5"](tmp_path, "ts_1", picks_at(np.array([centre])), context)
+    if said == "by the option":
+        path.write_text(path.read_text().split("\n", 1)[1])
+        section = replace(section, relion_centre="python")
+    (pick,) = read_annotations(replace(section, files=(str(path),), scale=0.5)).picks
+    assert pick.position == pytest.approx(tuple(centre))
+
+
 def test_equal_stems_and_empty_folders_are_refused(section: PicksSection, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="E84"):
         find_tomograms(tmp_path)

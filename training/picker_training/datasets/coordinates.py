@@ -42,7 +42,7 @@ def rescaled(picks: list[ListedPick], file: TomogramFile, section: PicksSection)
 
     Factors are the voxel size, for coordinates in the wrong unit, and 2, 4 and 8, for binning.
     """
-    positions, anchor = _positions(picks), anchor_of(picks[0].file, file.shape)
+    positions, anchor = _positions(picks), anchor_of(picks[0].file, file.shape, section)
     factors = sorted({*BINNINGS, file.voxel_size} - {1.0})
     if _share_inside(positions, file) < 1 - MANY:
         if any(_share_inside(p, file) >= NEARLY_ALL for _, p in _rewritten(positions, picks, file, section)):
@@ -92,7 +92,7 @@ def _rewritten(
     positions: NDArray[np.float64], picks: list[ListedPick], file: TomogramFile, section: PicksSection
 ) -> Iterator[tuple[PicksSection, NDArray[np.float64]]]:
     """Yield the other ways to read the picks, with the positions `(n, 3)` that each would give."""
-    anchor = anchor_of(picks[0].file, file.shape)
+    anchor = anchor_of(picks[0].file, file.shape, section)
     top = file.shape[0] - 1
     upright = _flipped(positions, top) if section.flip_z else positions
     swapped = anchor + (upright - anchor)[:, ::-1]

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from picker_runtime.errors import one_line
+
 Severity = Literal["error", "warning"]
 
 
@@ -19,4 +21,4 @@ class Finding:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{self.severity}: {place}: {self.found}, expected {self.expected}. Fix: {self.fix}."
+        return one_line(f"{self.severity}: {place}: {self.found}, expected {self.expected}. Fix: {self.fix}.")

@@ -13,10 +13,10 @@ from picker_runtime.card import NAME
 from picker_runtime.errors import InputError
 from picker_runtime.geometry import Box
 from picker_runtime.tomogram import MODEL_TOLERANCE
+from picker_training.datasets.class_choices import unjudged, unused
 from picker_training.datasets.coordinates import misplaced, rescaled
 from picker_training.datasets.density import Density, look_at
 from picker_training.datasets.findings import Finding
-from picker_training.datasets.judged_classes import unjudged
 from picker_training.datasets.picks import Annotations, ListedPick, TomogramFile
 from picker_training.picks_section import PicksSection
 
@@ -57,6 +57,7 @@ def lint(
         *_strays(annotations),
         *_without_picks(annotations, named),
         *_classes(annotations, expected),
+        *unused(annotations, section),
         *unjudged(annotations, section),
         *_voxel_sizes([file for name, file in annotations.tomograms.items() if name in named], expected),
     ]
@@ -88,15 +89,22 @@ def _unreadable(annotations: Annotations, named: set[str]) -> Iterator[Finding]:
 def _strays(annotations: Annotations) -> Iterator[Finding]:
     """Find picks that belong to no tomogram."""
     there = [*annotations.tomograms, *annotations.refused]
-    strays = [pick for pick in annotations.picks if pick.tomogram not in there]
+    strays = sorted(
+        (pick for pick in annotations.picks if pick.tomogram not in there),
+        key=lambda pick: (pick.file, pick.tomogram, pick.line),
+    )
     for (file, name), group in groupby(strays, key=lambda pick: (pick.file, pick.tomogram)):
         picks = list(group)
-        near = difflib.get_close_matches(name, there, n=1) or there[:1]
+        near = difflib.get_close_matches(name, there, n=1)
         found = f"{_lines(picks)} of tomogram {name!r}" if name else f"{_lines(picks)} that name no tomogram"
-        fix = f"write {near[0]!r} in their place" if name else f"name the file after its tomogram, as {near[0]}_..."
+        if not name and there:
+            fix = f"name the file after its tomogram, as {there[0]}{file.suffix}"
+        else:
+            fix = "give the folder with its tomogram, --tomograms DIR, or leave these lines out"
+            fix += f"; if it is {near[0]} under another name, write that" if near else ""
         yield Finding(
             severity="error", file=file.name, line=picks[0].line, found=found, expected=f"one of {', '.join(there)}",
-            fix=fix if near else "give the folder with its tomogram: --tomograms DIR",
+            fix=fix,
         )  # fmt: skip
 
 
@@ -124,7 +132,7 @@ def _classes(annotations: Annotations, expected: Expectations) -> Iterator[Findi
         if not NAME.fullmatch(name):
             yield Finding(
                 severity="error", file=file.name, line=picks[0].line, found=found,
-                expected="letters, digits, _ . -", fix=f"rename it: --class '{name}=NAME'",
+                expected="lower-case letters, digits, _ . -", fix=f"rename it: --class '{name}=NAME'",
             )  # fmt: skip
         elif expected.classes and name not in expected.classes:
             near = difflib.get_close_matches(name, expected.classes, n=1) or expected.classes[:1]

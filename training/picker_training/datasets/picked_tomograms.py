@@ -9,6 +9,7 @@ import numpy as np
 from picker_runtime.errors import UsageError
 from picker_runtime.geometry import Box, Triple
 from picker_runtime.mask import Mask
+from picker_runtime.outputs import stem_of
 from picker_runtime.tomogram import MIN_AXIS
 from picker_training.augmentation import FILL
 from picker_training.datasets.annotated import AnnotatedTomogram, annotate
@@ -59,14 +60,16 @@ def complete(
     """
     if not classes:
         raise UsageError(80, "--picks", "no class left to learn", "give picks files of particles")
-    for name in (*classes, *section.ignored):
+    listed = {pick.name for pick in annotations.picks}
+    sized = [name for name in (*classes, *section.ignored) if name in listed]
+    for name in sized:
         if name not in diameters:
             raise UsageError(80, name, "its diameter is not known", f"add --diameter {name}=ANGSTROM")
     names = annotations.annotated
     if section.validation and (section.validation not in names or len(names) < 2):
         problem = f"not one of several tomograms with picks ({', '.join(names)})"
         raise UsageError(80, f"--validation {section.validation}", problem, "name one, and leave another to train on")
-    chosen = tuple(f"{name}={diameters[name]:g}" for name in (*classes, *section.ignored))
+    chosen = tuple(f"{name}={diameters[name]:g}" for name in sized)
     last = names[-1] if len(names) > 1 else ""
     return replace(section, diameters=chosen, validation=section.validation or last)
 
@@ -88,7 +91,7 @@ def open_tomograms(
     for error in [*annotations.unreadable.values(), *(e for n, e in annotations.refused.items() if n in named)]:
         raise error
     annotated = annotations.annotated
-    masks = ignore_masks(section, annotated)
+    masks = ignore_masks(section, annotated, others=[*annotations.tomograms, *annotations.refused])
     made = {name: _annotated(annotations, name, section, classes, masks.get(name)) for name in annotated}
     if len(made) == 1:
         training, block = hold_back(*made.values(), halo=halo)
@@ -142,24 +145,37 @@ def hold_back(tomogram: AnnotatedTomogram, *, halo: int) -> tuple[AnnotatedTomog
     return training, replace(tomogram, known=block)
 
 
-def ignore_masks(section: PicksSection, tomograms: Sequence[str]) -> dict[str, Path]:
+def ignore_masks(section: PicksSection, tomograms: Sequence[str], *, others: Sequence[str] = ()) -> dict[str, Path]:
     """Return the ignore mask of each tomogram that has one; the only mask of the only tomogram may have any name.
 
+    A mask that is called as its tomogram goes before those that are called after it.
+
+    others: tomograms that masks may belong to, too, so that they are nobody else's.
+
     Raises:
-        UsageError: E80 if a mask is not there or belongs to no tomogram.
+        UsageError: E80 if a mask is not there or belongs to no tomogram; E81 if two belong to one.
     """
     masks: dict[str, Path] = {}
     for place in map(Path, section.ignore_masks):
         files = sorted(p for p in place.iterdir() if p.suffix.lower() in SUFFIXES) if place.is_dir() else [place]
         for path in files:
             only = tomograms[0] if len(tomograms) == 1 and not place.is_dir() else ""
-            owner = owner_of(path, tomograms) or only
-            if owner:
-                masks[owner] = path
+            owner = owner_of(path, {*tomograms, *others}) or only
+            if owner in tomograms:
+                masks[owner] = _preferred(path, masks.get(owner), owner)
             elif not place.is_dir():
                 problem = f"a mask of none of the tomograms {', '.join(tomograms)}"
                 raise UsageError(80, f"--ignore-mask {path.name}", problem, "name it after its tomogram, TOMOGRAM.mrc")
     return masks
+
+
+def _preferred(path: Path, other: Path | None, owner: str) -> Path:
+    """Return the one of two masks of a tomogram that is called as it is."""
+    named = [mask for mask in (path, other) if mask is not None and stem_of(mask) == owner]
+    if other is None or len(named) == 1:
+        return named[0] if named else path
+    problem = f"and {other.name} are both masks of {owner}"
+    raise UsageError(81, f"--ignore-mask {path.name}", problem, "join them into one")
 
 
 def _annotated(

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picker_runtime.errors import InputError, PickerError, UsageError
-from picker_runtime.formats import FORMATS, FormatContext, read_named_picks
+from picker_runtime.formats import FORMATS, FormatContext, read_named_picks, relion5
 from picker_runtime.formats.base import UNNAMED
 from picker_runtime.geometry import Triple
 from picker_runtime.outputs import stem_of
 from picker_runtime.settings import ByteSign
 from picker_runtime.tomogram import Tomogram
-from picker_training.picks_section import PicksSection, parse_pairs
+from picker_training.picks_section import PicksSection
 
 SUFFIXES = (".mrc", ".rec", ".map")
 AFTER_STEM = ("_", "-", ".")
@@ -144,16 +144,13 @@ def read_file(
     Raises:
         InputError: E44 if it cannot be read.
     """
-    own = owner_of(path, {*tomograms, *known})
+    own = _tomogram_of(path, {*tomograms, *known})
     geometries = {(tomogram.shape, tomogram.voxel_size): None for tomogram in tomograms.values()}
-    renamed = {old.lower(): new for old, new in parse_pairs(section.renamed, "renamed").items()}
+    renamed = section.new_names()
     picks = []
     for number, (shape, voxel_size) in enumerate(geometries):
-        context = FormatContext(
-            tomogram=own, shape=shape, voxel_size=voxel_size, class_names=(),
-            relion_centre=cast(Literal["core", "python"], section.relion_centre),
-        )  # fmt: skip
-        anchor = anchor_of(path, shape)
+        context = _context(section, shape, voxel_size, tomogram=own)
+        anchor = anchor_of(path, shape, section)
         for row in read_named_picks(path, context):
             tomogram = row.tomogram if row.tomogram in tomograms else stem_of(Path(row.tomogram)) or own
             place = tomograms.get(tomogram)
@@ -170,9 +167,28 @@ def owner_of(path: Path, stems: Iterable[str]) -> str:
     return max(fitting, key=len, default="")
 
 
-def anchor_of(path: Path, shape: Triple) -> NDArray[np.float64]:
+def _tomogram_of(path: Path, stems: Iterable[str]) -> str:
+    """Return the stem of the tomogram whose picks a file holds by its name; empty if none.
+
+    A text list states classes line by line, so only `<stem>.txt` and `<stem>_shrec.txt` are a tomogram's.
+    """
+    own = owner_of(path, stems)
+    listed = FORMATS["shrec"].recognises(path)
+    return "" if listed and stem_of(Path(path.stem)) not in (own, f"{own}_shrec") else own
+
+
+def anchor_of(path: Path, shape: Triple, section: PicksSection) -> NDArray[np.float64]:
     """Return the point `(3,) zyx, voxels` that a file's coordinates count from."""
-    return np.array(shape) / 2 if FORMATS["relion5"].recognises(path) else np.zeros(3)
+    if not FORMATS["relion5"].recognises(path):
+        return np.zeros(3)
+    return relion5.centre_of(path, _context(section, shape, 1.0))
+
+
+def _context(section: PicksSection, shape: Triple, voxel_size: float, *, tomogram: str = "") -> FormatContext:
+    return FormatContext(
+        tomogram=tomogram, shape=shape, voxel_size=voxel_size, class_names=(),
+        relion_centre=cast(Literal["core", "python"], section.relion_centre),
+    )  # fmt: skip
 
 
 def _placed(

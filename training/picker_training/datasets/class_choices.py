@@ -1,4 +1,4 @@
-"""Judged classes: those that the tomogram which judges a run has alone, and those that it has not."""
+"""Choices of classes that lead nowhere: names of none that is there, a judging tomogram that lacks some."""
 
 from collections.abc import Iterator
 
@@ -29,3 +29,17 @@ def unjudged(annotations: Annotations, section: PicksSection) -> Iterator[Findin
             expected="some to choose its threshold by",
             fix="let another tomogram judge with --validation NAME; else it gets the median of the other classes'",
         )  # fmt: skip
+
+
+def unused(annotations: Annotations, section: PicksSection) -> Iterator[Finding]:
+    """Find options that name classes of which there are no picks."""
+    names = sorted({pick.name for pick in annotations.picks})
+    options = [("--ignore", name, name) for name in section.ignored]
+    options += [("--background", name, name) for name in section.background]
+    options += [("--class", f"{old}={new}", new) for old, new in section.new_names().items()]
+    for option, said, name in options if names else ():
+        if name not in names:
+            yield Finding(
+                severity="warning", file=f"{option} {said}", line=0, found="no picks of it in any file",
+                expected=f"one of {', '.join(names)}", fix="correct the name, or leave the option out",
+            )  # fmt: skip
