@@ -29,7 +29,7 @@ NOT_WRITABLE = {
 }
 LEFTOVER = re.compile(r"\.picker-(?P<pid>\d+)-(?P<host>.+)-[0-9a-f]{8}")
 LEFTOVER_SECONDS = 86400
-"""After a day a temporary file is stale whoever wrote it: another machine's process ids mean nothing here."""
+"""After a day another machine's temporary file is stale: its process ids mean nothing here."""
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
@@ -132,9 +132,9 @@ def _is_stale(path: Path) -> bool:
     match = LEFTOVER.fullmatch(path.name)
     if match is None:
         return False
-    if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
-        return True
-    return match["host"] == _host() and not _is_alive(int(match["pid"]))
+    if match["host"] == _host():
+        return not _is_alive(int(match["pid"]))
+    return time.time() - path.stat().st_mtime > LEFTOVER_SECONDS
 
 
 def _is_alive(pid: int) -> bool:
@@ -148,7 +148,12 @@ def _is_alive(pid: int) -> bool:
 
 
 def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:64]
+    """Return where process ids mean what they mean here: this machine, and in it this namespace of process ids."""
+    try:
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        namespace = 0
+    return re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:64] + f"_{namespace}"
 
 
 def _temporary_in(folder: Path) -> Path:

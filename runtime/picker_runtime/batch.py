@@ -1,7 +1,7 @@
 """Batches: one piece of work for each file; a bad file never stops the others, a full disk or a lost engine does."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from picker_runtime.errors import InputError, PickerError, UsageError, worst_status
@@ -24,6 +24,11 @@ class BatchResult:
         """Number of files in the batch."""
         return self.done + self.refused + self.untried
 
+    def with_refused(self, errors: Sequence[PickerError]) -> "BatchResult":
+        """Return the result with what was refused before the batch began."""
+        status = worst_status([s for s in (self.exit_status, *(e.exit_status for e in errors)) if s])
+        return replace(self, refused=self.refused + len(errors), exit_status=status)
+
 
 def run_batch(
     paths: Sequence[Path], work: Callable[[Path], None], refuse: Callable[[Path, Exception], None]
@@ -35,7 +40,6 @@ def run_batch(
 
     Raises:
         UsageError: as the work raises it: the command as a whole makes no sense.
-        BrokenPipeError: nobody reads our output any more.
     """
     done = 0
     statuses: list[int] = []
@@ -43,7 +47,7 @@ def run_batch(
         try:
             work(path)
             done += 1
-        except (UsageError, BrokenPipeError):
+        except UsageError:
             raise
         except Exception as error:
             refuse(path, error)

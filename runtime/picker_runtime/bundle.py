@@ -14,6 +14,7 @@ from picker_runtime.card import FILE_NAME, ModelCard
 from picker_runtime.errors import ModelError
 from picker_runtime.ir_safety import CONSTANTS, check_ir
 from picker_runtime.onnx_safety import check_graph
+from picker_runtime.paths import is_file, is_folder
 
 CARD = "card.json"
 GRAPH = "model.onnx"
@@ -112,8 +113,8 @@ def _find(name_or_folder: str | Path) -> Path:
     if isinstance(name_or_folder, str) and name_or_folder in known:
         return MODELS / name_or_folder
     folder = Path(name_or_folder)
-    if not (folder / CARD).is_file():
-        problem = f"no folder with a {CARD}" if folder.is_dir() else "no such model or folder"
+    if not is_file(folder / CARD):
+        problem = f"no folder with a {CARD}" if is_folder(folder) else "no such model or folder"
         names = ", ".join(known) or "none"
         raise ModelError(50, str(name_or_folder), problem, f"give a model's folder or a known name ({names})")
     return folder

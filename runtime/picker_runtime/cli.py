@@ -53,17 +53,17 @@ class Screen:
                 console.complain(f"warning: {path.name}: {warning}")
         if self.as_json:
             facts = {"input": str(path), "output": str(folder), "seconds": round(seconds, 3)}
-            print(json.dumps(facts | asdict(detection.record)), flush=True)
+            console.show(json.dumps(facts | asdict(detection.record)))
         elif not self.quiet:
-            print(picks_table(detection.record, detection.picks))
-            print(written_line(seconds, folder, detection.record.outputs), flush=True)
+            console.show(picks_table(detection.record, detection.picks))
+            console.show(written_line(seconds, folder, detection.record.outputs))
 
     def refused(self, path: Path, error: Exception) -> None:
         """Show why one tomogram was not done."""
         console.report(error, subject=path.name)
         if self.as_json and isinstance(error, PickerError):
             facts = {"code": f"E{error.code}", "problem": error.problem, "fix": error.fix}
-            print(json.dumps({"input": str(path), "error": facts}), flush=True)
+            console.show(json.dumps({"input": str(path), "error": facts}))
 
     def ended(self, result: "BatchResult") -> int:
         """Show how a batch of several ended; return its exit status."""

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -24,7 +25,8 @@ class Stopped(BaseException):
 def main(app: typer.Typer, program: str) -> NoReturn:
     """Run the process's command line and end the process with its exit status."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell has it for what runs in the background
+            signal.signal(number, _stop)
     sys.exit(run(app, program, sys.argv[1:]))
 
 
@@ -59,9 +61,23 @@ def report(error: Exception, *, subject: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Write one line to stderr."""
-    sys.stderr.write(f"picker: {one_line(text)}\n")
-    sys.stderr.flush()
+    """Write one line to stderr, where there is one that takes it."""
+    with suppress(OSError, AttributeError):
+        sys.stderr.write(f"picker: {one_line(text)}\n")
+        sys.stderr.flush()
+
+
+def show(text: str) -> None:
+    """Write lines to stdout; where it takes no more, say so once and go on: what was asked for is in files."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except AttributeError:
+        return  # it is closed
+    except OSError as error:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        complain(f"output is shown no more: {(error.strerror or str(error)).lower()}")
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

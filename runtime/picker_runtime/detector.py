@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from picker_runtime.detections import Detections
 from picker_runtime.engines import open_engine
 from picker_runtime.engines.base import Prefetching
 from picker_runtime.engines.choice import choose_both
-from picker_runtime.errors import InputError, UsageError
+from picker_runtime.errors import InputError, ModelError, UsageError
 from picker_runtime.geometry import Triple
 from picker_runtime.intensity import Intensity
 from picker_runtime.mask import Mask
@@ -98,9 +99,14 @@ class Picker:
             "precision": self.precision,
         }
         self._entered = False
+        self._lock = RLock()
 
     def __enter__(self) -> Self:
         if not self._entered:
+            if Bundle.open(self.bundle.folder).card != self.card:
+                raise ModelError(
+                    52, self.bundle.folder.name, "is not the model any more that was opened", "start again"
+                )
             self._engine.__enter__()
             self._entered = True
         return self
@@ -112,9 +118,10 @@ class Picker:
 
     def close(self) -> None:
         """Free the engine; the next detection opens it again."""
-        if self._entered:
-            self._entered = False
-            self._engine.__exit__(None, None, None)
+        with self._lock:
+            if self._entered:
+                self._entered = False
+                self._engine.__exit__(None, None, None)
 
     def detect(
         self,
@@ -128,7 +135,7 @@ class Picker:
         mask: Volume | None = None,
         progress: Progress = lambda done, total: None,
     ) -> Detection:
-        """Return the particles of one tomogram.
+        """Return the particles of one tomogram; called from several threads, one after another.
 
         voxel_size: angstrom, in place of the file's; an array needs one. mode0: how to read bytes, in place of the
         file's flag. invert: particles have the other contrast than the model's. thresholds: lowest score of a pick,
@@ -138,18 +145,20 @@ class Picker:
             InputError: E10 to E45 if the tomogram or the mask cannot be used. EngineError: E60, E61.
             UsageError: E80 if an option makes no sense.
         """
+        voxel_size = None if voxel_size is None else float(voxel_size)
         names = None if classes is None else list(classes)
         defaults = {particle.name: particle.threshold for particle in self.card.classes}
         resolved = resolve(defaults, floor=self.card.candidate_floor, wanted=thresholds)
         chosen = of_classes(resolved, names)
         options: dict[str, Any] = {"invert": invert, "mode0": mode0, "voxel_size": voxel_size, "classes": names}
-        self.__enter__()
         stages = Stages()
-        with _open(source, voxel_size, mode0) as tomogram:
-            self._check_voxel_size(tomogram)
-            with nullcontext() if mask is None else Mask(mask, like=tomogram) as area:
-                scan = self._scanner.scan(tomogram, area, invert=invert, stages=stages, progress=progress)
-            tomogram.check_unchanged()
+        with self._lock:
+            self.__enter__()
+            with _open(source, voxel_size, mode0) as tomogram:
+                self._check_voxel_size(tomogram)
+                with nullcontext() if mask is None else Mask(mask, like=tomogram) as area:
+                    scan = self._scanner.scan(tomogram, area, invert=invert, stages=stages, progress=progress)
+                tomogram.check_unchanged()
         options |= {"mask": _path(mask), "tile": list(scan.cube)}
         record = _record(tomogram, source, scan.intensity)
         return self._picked(record, scan.candidates, resolved, chosen, stages, tomogram.warnings, options)

@@ -30,6 +30,7 @@ CODES: dict[int, str] = {
     44: "picks file unreadable",
     45: "mask does not fit",
     46: "truth unreadable",
+    47: "no files can be called so",
     50: "model not found",
     51: "model card invalid",
     52: "model file damaged",

@@ -6,6 +6,7 @@ from picker_runtime.bundle import Bundle, known_models
 from picker_runtime.errors import one_line
 from picker_runtime.intensity import NormalisedSource, measure
 from picker_runtime.mrc_header import ByteSign
+from picker_runtime.paths import is_folder
 from picker_runtime.polarity import seen_polarity
 from picker_runtime.records import DetectionRecord
 from picker_runtime.tomogram import Tomogram
@@ -18,8 +19,9 @@ def describe(path: Path, *, voxel_size: float | None = None, mode0: ByteSign | N
         InputError: if it is none of them or cannot be used, as `detect` would say.
         ModelError: E50 to E53 for a folder that is no sound model.
     """
-    if path.is_dir() or str(path) in known_models():
-        rows = _model(Bundle.open(path if path.is_dir() else str(path)))
+    folder = is_folder(path)
+    if folder or str(path) in known_models():
+        rows = _model(Bundle.open(path if folder else str(path)))
     elif path.suffix == ".json":
         rows = _record(DetectionRecord.read(path))
     else:

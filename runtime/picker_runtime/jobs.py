@@ -1,7 +1,7 @@
 """What the commands `detect` and `picks` do, with a screen to show it on."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import pairwise
@@ -13,10 +13,11 @@ import numpy as np
 from picker_runtime.atomic import check_writable_folder, sweep_leftovers
 from picker_runtime.batch import BatchResult, run_batch
 from picker_runtime.detector import Detection, Picker
-from picker_runtime.errors import UsageError
+from picker_runtime.errors import InputError, UsageError
 from picker_runtime.nms import pick
 from picker_runtime.outputs import (
     check_formats,
+    check_name,
     check_targets,
     find_records,
     read_candidates,
@@ -79,6 +80,7 @@ def detect_all(settings: DetectSettings, screen: Screen) -> BatchResult:
 
         def work(path: Path) -> None:
             start = time.perf_counter()
+            check_name(targets[path], settings.formats)
             if path in following:
                 picker.expect(following[path], mode0=settings.mode0)
             with screen.progress(path.name) as progress:
@@ -93,21 +95,39 @@ def pick_all(settings: PicksSettings, screen: Screen) -> BatchResult:
     """Pick again from the candidates of earlier detections and write the files, beside them or in `output`.
 
     Raises:
-        InputError: E44 if a folder holds no candidates.
+        InputError: E44 if no folder holds candidates.
         UsageError: E80 for a bad option, E81 if two records would write the same files.
         OutputError: E70 or E71 if the output folder cannot be written.
     """
-    targets = {path: (settings.output or path.parent) / path.stem for path in find_records(settings.inputs)}
+    records, refused = _records(settings.inputs)
+    targets = {path: (settings.output or path.parent) / path.stem for path in records}
     _prepare(settings, targets.items())
+    for empty, error in refused.items():
+        screen.refused(empty, error)
 
     def work(path: Path) -> None:
         start = time.perf_counter()
+        check_name(targets[path], settings.formats)
         detection = pick_again(path, settings)
         tomogram = detection.record.tomogram.path
         written = _write(targets[path], detection, path.parent / tomogram if tomogram else None, settings)
         screen.finished(path, written, targets[path].parent, time.perf_counter() - start)
 
-    return run_batch(list(targets), work, screen.refused)
+    return run_batch(list(targets), work, screen.refused).with_refused(list(refused.values()))
+
+
+def _records(inputs: Iterable[Path]) -> tuple[list[Path], dict[Path, InputError]]:
+    """Return the records of all inputs, and why some have none; raises that if all have none."""
+    records: list[Path] = []
+    refused: dict[Path, InputError] = {}
+    for path in inputs:
+        try:
+            records += find_records([path])
+        except InputError as error:
+            refused[path] = error
+    if refused and not records:
+        raise next(iter(refused.values()))
+    return list(dict.fromkeys(records)), refused
 
 
 def pick_again(path: Path, settings: PicksSettings) -> Detection:
@@ -140,7 +160,7 @@ def _prepare(settings: DetectSettings | PicksSettings, targets: Collection[tuple
     """Refuse what makes no sense, and make and sweep the folders to write in."""
     if not targets:
         raise UsageError(80, "INPUT", "none given", "give one or more files")
-    check_formats(settings.formats, [target.name for _, target in targets])
+    check_formats(settings.formats)
     check_targets(targets)
     for folder in sorted({target.parent for _, target in targets}):
         check_writable_folder(folder)
@@ -151,5 +171,6 @@ def _write(
     target: Path, detection: Detection, tomogram: Path | None, settings: DetectSettings | PicksSettings
 ) -> Detection:
     return write_outputs(
-        target, detection, tomogram=tomogram, formats=settings.formats, relion_centre=settings.relion_centre
-    )
+        target, detection, tomogram=tomogram, formats=settings.formats, relion_centre=settings.relion_centre,
+        again=isinstance(settings, PicksSettings),
+    )  # fmt: skip

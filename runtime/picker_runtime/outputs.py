@@ -1,5 +1,6 @@
 """The files of one tomogram: their names, the order they are written in, and reading them back."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +9,16 @@ from picker_runtime.atomic import remove
 from picker_runtime.detections import Detections
 from picker_runtime.detector import Detection
 from picker_runtime.errors import InputError, UsageError
-from picker_runtime.formats import WRITERS, FormatContext, csv, find_writer, read_picks, relion5, star
+from picker_runtime.formats import WRITERS, FormatContext, csv, find_writer, read_picks, relion5
 from picker_runtime.formats.base import Centre
+from picker_runtime.paths import is_folder
 from picker_runtime.records import DetectionRecord, path_from
 
 TOMOGRAM_SUFFIXES = {".mrc", ".rec", ".map", ".gz", ".bz2"}
 CANDIDATES = ".candidates.csv"
 RECORD = ".json"
+LONGEST_NAME = 255
+"""Bytes, on all common file systems."""
 
 
 def stem_of(path: Path) -> str:
@@ -41,17 +45,28 @@ def check_targets(targets: Iterable[tuple[Path, Path]]) -> None:
             owners[file] = source
 
 
-def check_formats(names: Sequence[str], stems: Iterable[str]) -> None:
-    """Check that there are the formats asked for, and that their files can hold the tomograms' names.
+def check_formats(names: Iterable[str]) -> None:
+    """Check the names of the formats asked for.
 
     Raises:
-        UsageError: E80 if one is unknown, or cannot.
+        UsageError: E80 if one is unknown.
     """
     for name in names:
         find_writer(name)
-    if relion5.FORMAT.name in names:
-        for stem in stems:
-            star.quote(stem)
+
+
+def check_name(target: Path, formats: Sequence[str]) -> None:
+    """Check that the files of one tomogram, `folder / stem`, can be called so.
+
+    Raises:
+        InputError: E47 if a name is too long, or a format cannot hold it.
+    """
+    length = len(os.fsencode(target.name + CANDIDATES))
+    if length > LONGEST_NAME:
+        problem = f"its files would have names of {length} bytes, at most {LONGEST_NAME} are possible"
+        raise InputError(47, target.name, problem, "rename the tomogram")
+    if relion5.FORMAT.name in formats:
+        relion5.check_name(target.parent, target.name)
 
 
 def write_outputs(
@@ -61,9 +76,12 @@ def write_outputs(
     tomogram: Path | None,
     formats: Sequence[str],
     relion_centre: Centre,
+    again: bool = False,
 ) -> Detection:
     """Write all files of one tomogram to `folder / stem`, the record last; return the detection with it as written.
 
+    again: the candidates are those that lie there, so that an earlier record stays true of them until the new one is
+    written; else it is removed first, and a record that is there is that of the files beside it.
     tomogram: the file that was picked, None for an array.
     formats: besides csv; those that the record of an earlier run there names are written again, each with its centre,
     so that all files of a tomogram hold the same picks; files of classes that the model does not have are removed.
@@ -73,7 +91,9 @@ def write_outputs(
     """
     folder, stem = target.parent, target.name
     context = replace(_context(detection.record), tomogram=stem)
-    earlier = _earlier(target)
+    earlier, notes = _earlier(target)
+    if not again:
+        remove(target.with_name(stem + RECORD))
     centres = _formats_of(earlier) | dict.fromkeys(formats, relion_centre)
     written = csv.write(folder, stem, detection.picks, context)
     written += csv.write(folder, stem + CANDIDATES.removesuffix(".csv"), detection.candidates, context)
@@ -83,7 +103,8 @@ def write_outputs(
     written.append(folder / (stem + RECORD))
     origin = replace(detection.record.tomogram, name=stem, path=path_from(folder, tomogram) if tomogram else "")
     names = tuple(dict.fromkeys(file.relative_to(folder).as_posix() for file in written))
-    record = replace(detection.record, tomogram=origin, outputs=names, formats=centres)
+    warnings = (*detection.record.warnings, *notes)
+    record = replace(detection.record, tomogram=origin, outputs=names, formats=centres, warnings=warnings)
     if earlier is not None:
         _remove_all(folder, stem, set(earlier.outputs) - set(names))
     record.write(written[-1])
@@ -98,7 +119,7 @@ def find_records(inputs: Iterable[Path]) -> list[Path]:
     """
     records: list[Path] = []
     for path in inputs:
-        if path.is_dir():
+        if is_folder(path):
             found = [_record_beside(candidates) for candidates in sorted(path.glob(f"*{CANDIDATES}"))]
             if not found:
                 raise InputError(44, str(path), f"no *{CANDIDATES} in this folder", "give a folder that `detect` wrote")
@@ -123,12 +144,15 @@ def read_candidates(record: DetectionRecord, path: Path) -> Detections:
     return candidates
 
 
-def _earlier(target: Path) -> DetectionRecord | None:
-    """Return the record that an earlier run left of this tomogram."""
+def _earlier(target: Path) -> tuple[DetectionRecord | None, list[str]]:
+    """Return the record that an earlier run left of this tomogram, or what to warn of if it cannot be read."""
+    path = target.with_name(target.name + RECORD)
+    if not os.path.lexists(path):
+        return None, []
     try:
-        return DetectionRecord.read(target.with_name(target.name + RECORD))
-    except InputError:
-        return None
+        return DetectionRecord.read(path), []
+    except InputError as error:
+        return None, [f"files of other formats that an earlier run left may be out of date: {error.problem}"]
 
 
 def _formats_of(earlier: DetectionRecord | None) -> dict[str, Centre]:

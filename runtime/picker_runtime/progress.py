@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress_bar(stream: TextIO, label: str, *, shown: bool) -> Iterator["Progress"]:
+def progress_bar(stream: TextIO | None, label: str, *, shown: bool) -> Iterator["Progress"]:
     """Give the function that moves a bar, which vanishes at the end; it does nothing where no bar can be shown."""
-    if not (shown and stream.isatty()):
+    if stream is None or not (shown and stream.isatty()):
         yield lambda done, total: None
         return
     from rich.console import Console

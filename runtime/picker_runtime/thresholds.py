@@ -28,7 +28,7 @@ def resolve(
         if not floor <= value <= 1:
             problem = f"{value:g} for {name} is not between the model's lowest score {floor:g} and 1"
             raise UsageError(80, "--threshold", problem, f"use {floor:g} or more")
-    return {**defaults, **by_class}
+    return {name: float(value) for name, value in {**defaults, **by_class}.items()}
 
 
 def of_classes(thresholds: Mapping[str, float], classes: Iterable[str] | None) -> dict[str, float]:

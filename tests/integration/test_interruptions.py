@@ -3,6 +3,8 @@
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 from golden.blob_graph import scattered, volume_with_blobs
 from integration.command_line import contents, picker, start, tomogram
 
+from picker_runtime import atomic
+from picker_runtime.errors import OutputError
 from picker_runtime.mrc import write_mrc
 from picker_runtime.records import DetectionRecord
 
@@ -39,6 +43,46 @@ def test_a_full_disk_stops_the_batch_and_leaves_finished_files(tmp_path: Path, g
     assert sum(DetectionRecord.read(tmp_path / "out/a.json").counts.values()) == len(few)
     assert picker(*arguments).status == 0
     assert sorted(contents(tmp_path / "out")) == [f"{stem}{suffix}" for stem in "abc" for suffix in OUTPUTS]
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr", "a pipe that nobody reads"])
+def test_what_cannot_be_shown_is_done_all_the_same(stream: str, tmp_path: Path, golden_model: Path) -> None:
+    for name in ("a.mrc", "b.mrc"):
+        tomogram(tmp_path / name)
+    unread, pipe = os.pipe()
+    os.close(unread)
+    program = "from picker_runtime.cli import main; main()"
+    arguments = ["detect", tmp_path / "a.mrc", tmp_path / "b.mrc", "-o", tmp_path / "out", "--model", golden_model]
+    with Path("/dev/full").open("w") as full:
+        given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {
+            "stdout": {"stdout": full}, "stderr": {"stderr": full}, "a pipe that nobody reads": {"stdout": pipe},
+        }[stream]  # fmt: skip
+        ended = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], check=False, text=True, **given)
+    os.close(pipe)
+    assert ended.returncode == 0
+    assert {"a.json", "b.json"} <= contents(tmp_path / "out").keys()
+    if stream != "stderr":
+        said = [line for line in ended.stderr.splitlines() if "warning" not in line]
+        why = "no space left on device" if stream == "stdout" else "broken pipe"
+        assert said == [f"picker: output is shown no more: {why}"]
+
+
+@pytest.mark.parametrize("command", ["detect", "picks"])
+def test_a_record_is_that_of_the_files_beside_it(
+    command: str, tmp_path: Path, golden_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a new one cannot be written, an old one stays only while its candidates do."""
+    tomogram(tmp_path / "a.mrc")
+    detect = ("detect", tmp_path / "a.mrc", "-o", tmp_path / "out", "--model", golden_model)
+    assert picker(*detect).status == 0
+
+    def full(record: DetectionRecord, path: Path) -> None:
+        raise OutputError(71, str(path), "cannot be written", "free some space")
+
+    monkeypatch.setattr(DetectionRecord, "write", full)
+    again = detect if command == "detect" else ("picks", tmp_path / "out", "--threshold", "0.9")
+    assert picker(*again).status == 6
+    assert (tmp_path / "out/a.json").exists() == (command == "picks")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -77,8 +121,7 @@ def test_leftovers_of_a_killed_process_are_swept(tmp_path: Path, golden_model: P
     with start("--version") as process:
         process.communicate(timeout=60)
     picker("detect", tmp_path / "a.mrc", "-o", tmp_path / "out", "--model", golden_model)
-    host = os.uname().nodename
-    leftover = tmp_path / f"out/.picker-{process.pid}-{host}-0123abcd"
+    leftover = tmp_path / f"out/.picker-{process.pid}-{atomic._host()}-0123abcd"
     leftover.write_text("half")
     assert picker("detect", tmp_path / "a.mrc", "-o", tmp_path / "out", "--model", golden_model).status == 0
     assert not leftover.exists()

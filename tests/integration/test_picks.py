@@ -112,12 +112,29 @@ def test_files_of_classes_that_another_model_had_do_not_stay(folder: Path, tmp_p
     assert all((tmp_path / name).exists() for name in kept)
 
 
-def test_a_name_that_a_format_cannot_hold_is_refused_before_any_work(tmp_path: Path, golden_model: Path) -> None:
+def test_a_name_that_a_format_cannot_hold_costs_its_own_file(tmp_path: Path, golden_model: Path) -> None:
     write_mrc(tmp_path / "a' b\" c.mrc", np.zeros((32, 32, 32), np.float32), 10.0)
     arguments = ("detect", tmp_path / "a' b\" c.mrc", "-o", tmp_path / "picks", "--model", golden_model)
     refused = picker(*arguments, "--format", "relion5")
-    assert (refused.status, "E80" in refused.stderr) == (2, True)
-    assert not (tmp_path / "picks").exists()
+    assert (refused.status, "E47" in refused.stderr) == (3, True)
+    assert list((tmp_path / "picks").iterdir()) == []
+
+
+def test_a_folder_without_candidates_does_not_keep_the_others_from_being_picked(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    outcome = picker("picks", tmp_path / "empty", folder / "picks", "-o", tmp_path / "out")
+    assert (outcome.status, (tmp_path / "out/001.csv").exists()) == (3, True)
+    assert "E44" in outcome.stderr
+    assert f"{len(list(folder.glob('picks/*.json')))} of {len(list(folder.glob('picks/*.json'))) + 1}" in outcome.stderr
+    assert picker("picks", tmp_path / "empty").status == 3
+
+
+def test_a_record_that_cannot_be_read_is_warned_of(folder: Path, tmp_path: Path, golden_model: Path) -> None:
+    shutil.copytree(folder / "picks", tmp_path / "picks")
+    (tmp_path / "picks/001.json").write_text('{"of": "a later version"}')
+    source = next(path for path in folder.glob("*.mrc") if path.stem == "001")
+    detected = picker("detect", source, "-o", tmp_path / "picks", "--model", golden_model)
+    assert "warning: 001.mrc: files of other formats that an earlier run left may be out of date" in detected.stderr
 
 
 def test_classes_that_were_left_out_can_be_picked_later(folder: Path, tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
+import signal
+import sys
+
 import pytest
 import typer
 
-from picker_runtime.console import run
+from picker_runtime.console import complain, main, run, show
 from picker_runtime.errors import InputError
 
 
@@ -50,6 +53,26 @@ def test_a_package_that_an_extra_brings_is_no_bug(program: str, extra: str, caps
 def test_a_module_that_no_extra_brings_is_a_bug(program: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command(ModuleNotFoundError("gone", name=name)), program, []) == 1
     assert "a bug in picker" in capsys.readouterr().err
+
+
+def test_what_a_shell_has_let_ignore_interrupts_goes_on_doing_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    kept = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit):
+            main(command(), "program")
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, kept)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, kept)
+
+
+def test_without_streams_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    complain("something")
+    show("something")
 
 
 def test_a_bug_is_one_line_that_says_how_to_see_more(

@@ -1,7 +1,11 @@
 import json
+import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,7 @@ from golden.blob_graph import FLOOR, LARGE, SMALL, THRESHOLD, golden_bundle, sca
 
 from picker_runtime.detections import Detections
 from picker_runtime.detector import Detection, Picker
-from picker_runtime.errors import EngineError, InputError, UsageError
+from picker_runtime.errors import EngineError, InputError, ModelError, UsageError
 from picker_runtime.mrc import write_mrc
 from picker_runtime.nms import pick
 from picker_runtime.records import DetectionRecord
@@ -204,6 +208,38 @@ def test_a_picker_opens_its_engine_by_itself_and_again_after_close(model: Path) 
     picker.close()
     np.testing.assert_array_equal(picker.detect(VOLUME, voxel_size=10.0).picks.positions, first.picks.positions)
     picker.close()
+
+
+def test_threads_that_share_a_picker_take_turns(model: Path) -> None:
+    entered, leave, seen = threading.Event(), threading.Event(), []
+
+    def first(done: int, total: int) -> None:
+        entered.set()
+        leave.wait(20)
+
+    with Picker(model, threads=1) as picker, ThreadPoolExecutor(2) as pool:
+        one = pool.submit(picker.detect, VOLUME, voxel_size=10.0, progress=first)
+        assert entered.wait(20)
+        other = pool.submit(picker.detect, VOLUME, voxel_size=10.0, progress=lambda *step: seen.append(step))
+        time.sleep(0.3)
+        assert seen == []
+        leave.set()
+        np.testing.assert_array_equal(one.result().picks.positions, other.result().picks.positions)
+        assert seen
+
+
+def test_a_model_that_changed_meanwhile_is_not_run(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "model")
+    picker = Picker(tmp_path / "model", threads=1)
+    card = tmp_path / "model/card.json"
+    card.write_text(card.read_text().replace('"version": "1"', '"version": "2"'))
+    with pytest.raises(ModelError, match="E52 model: is not the model any more"):
+        picker.detect(VOLUME, voxel_size=10.0)
+
+
+def test_numpy_s_numbers_are_recorded_as_numbers(picker: Picker) -> None:
+    found = picker.detect(VOLUME, voxel_size=np.float32(10), thresholds={"large": np.float32(0.5)})
+    assert json.loads(found.record.to_json())["options"]["voxel_size"] == 10.0
 
 
 def test_a_missing_engine_is_said_on_entering(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

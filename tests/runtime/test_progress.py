@@ -24,6 +24,11 @@ def test_on_a_terminal_there_is_a_bar_with_the_name_as_it_is(monkeypatch: pytest
     assert "4/4" in text
 
 
+def test_without_a_stream_there_is_nothing() -> None:
+    with progress_bar(None, "a", shown=True) as progress:
+        progress(1, 4)
+
+
 def test_elsewhere_or_unasked_there_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert drawn(io.StringIO(), shown=True, monkeypatch=monkeypatch) == ""
     assert drawn(Terminal(), shown=False, monkeypatch=monkeypatch) == ""

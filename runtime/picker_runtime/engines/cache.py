@@ -28,7 +28,10 @@ T = TypeVar("T")
 
 def cache_folder() -> Path:
     """Return the folder for what can be made again: `PICKER_CACHE_DIR`, else ~/.cache/picker."""
-    return Path(os.environ.get("PICKER_CACHE_DIR") or Path.home() / ".cache" / "picker")
+    try:
+        return Path(os.environ.get("PICKER_CACHE_DIR") or Path.home() / ".cache" / "picker")
+    except RuntimeError:  # neither HOME nor an entry for this user: there is nowhere to write
+        return Path(os.devnull) / "picker"
 
 
 class PlanRefusedError(Exception):

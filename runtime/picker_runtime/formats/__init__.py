@@ -19,6 +19,7 @@ from pathlib import Path
 from picker_runtime.detections import Detections
 from picker_runtime.errors import InputError, UsageError
 from picker_runtime.formats.base import Format, FormatContext, NamedPick, Reader, Writer, number_classes
+from picker_runtime.paths import is_file
 
 __all__ = [
     "FORMATS",
@@ -63,7 +64,7 @@ def read_named_picks(path: Path, context: FormatContext | None = None) -> list[N
     Raises:
         InputError: E44 if it cannot be read, is of no known format, or a line of it is wrong.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(44, path.name, "no such file", "check the path")
     for entry in FORMATS.values():
         if entry.recognises(path):

@@ -40,7 +40,7 @@ def write(folder: Path, stem: str, detections: Detections, context: FormatContex
 
     Raises:
         OutputError: E70 or E71.
-        UsageError: E80 if a STAR file cannot hold the tomogram's name.
+        InputError: E47 if a STAR file cannot hold the tomogram's name.
     """
     rounded = detections.rounded()
     angstrom = np.round((rounded.positions - _centre(context)) * context.voxel_size, 3) + 0.0
@@ -70,14 +70,23 @@ def write_index(folder: Path) -> Path:
     index = folder / INDEX
     written: list[Path] | None = None
     while (files := sorted(folder.glob(f"*{SUFFIX}"))) != written:
-        rows = [
-            f"{star.quote(file.name.removesuffix(SUFFIX))} {star.quote(file.as_posix())}"
-            for file in files
-            if star.has_rows(file)
-        ]
+        rows = [_index_row(file) for file in files if star.has_rows(file)]
         write_text(index, star.render("", [TOMOGRAM, "rlnTomoImportParticleFile"], rows))
         written = files
     return index
+
+
+def _index_row(file: Path) -> str:
+    return f"{star.quote(file.name.removesuffix(SUFFIX))} {star.quote(file.as_posix())}"
+
+
+def check_name(folder: Path, stem: str) -> None:
+    """Check that the file of a tomogram and the index can hold its name.
+
+    Raises:
+        InputError: E47 if not.
+    """
+    _index_row(folder / f"{stem}{SUFFIX}")
 
 
 def read(path: Path, context: FormatContext | None = None) -> list[NamedPick]:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from picker_runtime.errors import InputError, UsageError
+from picker_runtime.errors import InputError
 from picker_runtime.formats.base import bad_line, read_lines
 
 TOKEN = re.compile(r"""\s*(?:"(.*?)"(?=\s|$)|'(.*?)'(?=\s|$)|(\#.*)|(["'].*)|(\S+))""")
@@ -31,14 +31,14 @@ def quote(value: str) -> str:
     """Return a value as one STAR token, quoted if it must be.
 
     Raises:
-        UsageError: E80 if no quoting can hold it.
+        InputError: E47 if no quoting can hold it.
     """
     if PLAIN.fullmatch(value) and not RESERVED.match(value):
         return value
     for mark in "\"'":
         if value.replace(" ", "").isprintable() and not re.search(rf"{mark}(\s|$)", value):
             return f"{mark}{value}{mark}"
-    raise UsageError(80, value, "a STAR file cannot hold this name", "rename the tomogram")
+    raise InputError(47, value, "a STAR file cannot hold this name", "rename the tomogram, or write no STAR files")
 
 
 def render(name: str, labels: list[str], rows: list[str], *, comment: str = "") -> str:

@@ -7,9 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from picker_runtime.atomic import check_writable_folder
 from picker_runtime.engines import cache as cache_module
 from picker_runtime.engines.cache import EngineCache, PlanKey, PlanRefusedError, cache_folder
-from picker_runtime.errors import EngineError
+from picker_runtime.errors import EngineError, OutputError
+
+
+def test_without_a_home_the_folder_is_one_that_nobody_can_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PICKER_CACHE_DIR", raising=False)
+
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", none)
+    with pytest.raises(OutputError, match="E70"):
+        check_writable_folder(cache_folder())
+
 
 KEY = PlanKey(model="ab" * 32, library="tensorrt", version="11.4", precision="fp16", profile=((1, 1, 64, 64, 64),))
 

@@ -37,5 +37,18 @@ def test_the_smallest_quota_on_the_way_up_counts(quotas: dict[str, str], expecte
 
 
 @pytest.mark.usefixtures("cores")
+@pytest.mark.parametrize(
+    ("group", "quota", "expected"),
+    [("cpu,cpuacct/a", 150_000, 2), ("cpu,cpuacct", 100_000, 1), ("cpu,cpuacct/a", -1, 8), ("memory/a", 100_000, 8)],
+)
+def test_quotas_of_version_1_count(group: str, quota: int, expected: int, tmp_path: Path) -> None:
+    (tmp_path / "fs" / group).mkdir(parents=True)
+    (tmp_path / "fs" / group / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    (tmp_path / "fs" / group / "cpu.cfs_period_us").write_text("100000\n")
+    membership = "9:memory:/a\n3:cpu,cpuacct:/a\n1:name=systemd:/a\n"
+    assert threads(tmp_path, membership, {}) == expected
+
+
+@pytest.mark.usefixtures("cores")
 def test_without_control_groups_the_affinity_counts(tmp_path: Path) -> None:
     assert available_threads(cgroups=tmp_path / "none", membership=tmp_path / "neither") == 8

@@ -10,7 +10,7 @@ import pytest
 from gemmi import cif
 
 from picker_runtime.detections import Detections
-from picker_runtime.errors import OutputError, UsageError
+from picker_runtime.errors import InputError, OutputError, UsageError
 from picker_runtime.formats import WRITERS, FormatContext, find_writer, read_named_picks
 
 CONTEXT = FormatContext(tomogram="001", shape=(21, 40, 61), voxel_size=10.0, class_names=("1bxn", "4d8q", "4cr2"))
@@ -133,7 +133,7 @@ def test_relion5_reads_with_starfile(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", "a' b\" c", "\udcff"])
 def test_relion5_refuses_a_name_that_no_quotes_can_hold(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match=r"E80 .*rename the tomogram"):
+    with pytest.raises(InputError, match=r"E47 .*rename the tomogram"):
         WRITERS["relion5"](tmp_path, "stem", PICKS, replace(CONTEXT, tomogram=name))
 
 
