@@ -131,8 +131,10 @@ def _note_origin(folder: Path, bundle: Bundle | None) -> None:
     if (folder / CHECKPOINT).exists():
         return
     if bundle is not None:
-        origin = {"model": bundle.card.name, "version": bundle.card.version}
-        origin |= {"licence": bundle.card.licence, "training": bundle.card.training}
+        card = bundle.card
+        origin = {
+            "model": card.name, "version": card.version, "licence": card.licence, "training": card.training,
+        }  # fmt: skip
         write_text(note, json.dumps(origin, indent=2) + "\n")
     elif note.exists():
         problem = f"the run is to begin with {json.loads(note.read_text())['model']} and was stopped before it did"

@@ -176,7 +176,7 @@ def _mixed(weights: Sequence[float], parts: Tensor) -> Tensor:
     """Return the weighted sum of parts `(p, n, v)`, `(n, v)`; those that weigh nothing are not read."""
     weighty = [(weight, part) for weight, part in zip(weights, parts, strict=True) if weight]
     (weight, part), *others = weighty or [(0.0, parts[0])]
-    mixed = part if weight == 1 else part * weight
+    mixed: Tensor = part if weight == 1 else part * weight
     for weight, part in others:
         mixed = torch.add(mixed, part, alpha=weight)
     return mixed
