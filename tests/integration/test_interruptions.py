@@ -47,22 +47,24 @@ def test_a_full_disk_stops_the_batch_and_leaves_finished_files(tmp_path: Path, g
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr", "a pipe that nobody reads"])
 def test_what_cannot_be_shown_is_done_all_the_same(stream: str, tmp_path: Path, golden_model: Path) -> None:
-    for name in ("a.mrc", "b.mrc"):
-        tomogram(tmp_path / name)
+    inputs = [tmp_path / name for name in ("a.mrc", "bad.mrc", "c.mrc")]
+    for path in inputs:
+        tomogram(path)
+    inputs[1].write_text("no tomogram")
     unread, pipe = os.pipe()
     os.close(unread)
     program = "from picker_runtime.cli import main; main()"
-    arguments = ["detect", tmp_path / "a.mrc", tmp_path / "b.mrc", "-o", tmp_path / "out", "--model", golden_model]
+    arguments = ["detect", *inputs, "-o", tmp_path / "out", "--model", golden_model]
     with Path("/dev/full").open("w") as full:
         given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {
             "stdout": {"stdout": full}, "stderr": {"stderr": full}, "a pipe that nobody reads": {"stdout": pipe},
         }[stream]  # fmt: skip
         ended = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], check=False, text=True, **given)
     os.close(pipe)
-    assert ended.returncode == 0
-    assert {"a.json", "b.json"} <= contents(tmp_path / "out").keys()
+    assert ended.returncode == 3
+    assert {"a.json", "c.json"} <= contents(tmp_path / "out").keys()
     if stream != "stderr":
-        said = [line for line in ended.stderr.splitlines() if "warning" not in line]
+        said = [line for line in ended.stderr.splitlines() if "output" in line]
         why = "no space left on device" if stream == "stdout" else "broken pipe"
         assert said == [f"picker: output is shown no more: {why}"]
 

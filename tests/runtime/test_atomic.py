@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -169,6 +170,7 @@ def test_a_killed_writer_leaves_the_old_file_and_a_leftover_that_is_swept(tmp_pa
 def test_sweeping_spares_the_living_other_machines_and_strangers(tmp_path: Path) -> None:
     host = atomic._host()
     spared = [f".picker-{os.getpid()}-{host}-00000000", ".picker-999999999-elsewhere-00000000", ".picker-notes"]
+    spared.append(f".picker-999999999-{socket.gethostname()}-00000000")  # of another namespace of process ids
     stale = [f".picker-999999999-{host}-00000000", ".picker-1-elsewhere-00000001"]
     for name in [*spared, *stale]:
         (tmp_path / name).touch()

@@ -110,6 +110,7 @@ def test_a_whole_number_may_stand_for_a_real_one(tmp_path: Path) -> None:
         ("[point]\nsphere_weight = -1.0", ["point.sphere_weight is -1.0", "0 or more"]),
         ('[model]\nname = "My Model"', ["model.name 'My Model'", "lower-case"]),
         ("[model]\nclasses = []", ["model.classes are []"]),
+        ('[model]\nclasses = ["a"]', ["model.name is 'shrec12'", "a name of its own"]),
         ('[model]\nclasses = ["a", "a"]', ["model.classes are ['a', 'a']"]),
         ("[model]\nvoxel_size_angstrom = -1.0", ["model.voxel_size_angstrom is -1.0"]),
         ("[optimiser]\ncheckpoint_every = 0", ["optimiser.checkpoint_every is 0"]),
