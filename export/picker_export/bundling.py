@@ -192,7 +192,10 @@ def write_selftest(folder: Path, engine: OpenVinoEngine, scene: AnnotatedVolume,
 
 def _draw(pool: Pool, config: TrainingConfig, *, crop: int, first: int, count: int) -> Iterator[Batch]:
     """Yield training batches that the run did not see, by number from `FIRST_BATCH` on, without augmentation."""
-    augmentation = Augmentation(crop=crop, halo=config.data.halo, snr=config.data.snr)
+    augmentation = Augmentation(
+        crop=crop, halo=config.data.halo, snr=config.data.snr, half_turns=False, mirror=False, turn_probability=0.0,
+        int8_probability=0.0, near_probability=0.0,
+    )  # fmt: skip
     first += FIRST_BATCH
     return batches(pool, augmentation, batch=BATCH, first_step=first, steps=first + count, workers=0)
 

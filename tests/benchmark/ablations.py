@@ -94,6 +94,7 @@ ABLATIONS = (
     Ablation(name="small-tilts", changes=_warped(tilt_degree=7.0)),
     Ablation(name="any-turn-about-z", changes=_warped(spin_degree=180.0)),
     Ablation(name="scale-5-percent", changes=_warped(scale=0.05)),
+    Ablation(name="no-mirror-images", changes={"data": {"mirror": False}}),
     Ablation(name="no-quarter-turns", changes={"data": {"turn_probability": 0.0}}),
     Ablation(name="erased-boxes", changes={"data": {"erase_probability": 0.3}}),
     Ablation(name="halo-8", changes={"data": {"halo": 8}}),

@@ -21,7 +21,7 @@ from picker_training.datasets.scenes import StoredScene
 
 SHAPE = (40, 48, 56)
 PLAIN = Augmentation(
-    crop=24, halo=4, snr=(1e6, 1e6), turn_probability=0.0, int8_probability=0.0, mirror=False
+    crop=24, halo=4, snr=(1e6, 1e6), turn_probability=0.0, int8_probability=0.0, half_turns=False, mirror=False
 )  # no noise to speak of
 
 
@@ -55,7 +55,9 @@ def assert_bright_at_its_particles(sample: Sample) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("changes", [{}, {"mirror": True}, {"turn_probability": 1.0}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"half_turns": True}, {"half_turns": True, "mirror": True}, {"turn_probability": 1.0}]
+)
 def test_positions_follow_the_voxels(seed: int, changes: dict[str, Any]) -> None:
     sample = make_sample(scene(), replace(PLAIN, **changes), np.random.default_rng(seed))
     assert sample.cube.shape == (24, 24, 24)
@@ -81,11 +83,26 @@ def test_both_mirrors_and_turns_happen() -> None:
     marked = with_signal(0.01 * z + 0.02 * y + 0.03 * x)
     seen = set()
     for seed in range(60):
-        augmentation = replace(PLAIN, mirror=True, turn_probability=0.5)
+        augmentation = replace(PLAIN, half_turns=True, mirror=True, turn_probability=0.5)
         cube = make_sample(marked, augmentation, np.random.default_rng(seed)).cube.astype(np.float64)
         steps = [float(np.median(np.diff(cube, axis=axis))) for axis in range(3)]
         seen.add((*np.sign(steps), abs(steps[1]) > abs(steps[2])))
     assert len(seen) == 16
+
+
+@pytest.mark.parametrize(("half_turns", "count"), [(True, 8), (False, 2)])
+def test_without_mirror_images_all_are_rotations(half_turns: bool, count: int) -> None:
+    z, y, x = np.indices(SHAPE)
+    marked = with_signal(0.01 * z + 0.02 * y + 0.03 * x)
+    augmentation = replace(PLAIN, half_turns=half_turns, turn_probability=0.5)
+    seen = set()
+    for seed in range(60):
+        cube = make_sample(marked, augmentation, np.random.default_rng(seed)).cube.astype(np.float64)
+        steps = [float(np.median(np.diff(cube, axis=axis))) for axis in range(3)]
+        swapped = abs(steps[1]) > abs(steps[2])
+        assert np.prod(np.sign(steps)) * (-1 if swapped else 1) == 1
+        seen.add((*np.sign(steps), swapped))
+    assert len(seen) == count
 
 
 def test_crops_reach_beyond_the_faces_by_the_halo_and_at_the_end_by_what_fills_a_cube() -> None:

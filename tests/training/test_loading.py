@@ -8,7 +8,7 @@ from training.phantoms import OneScene
 
 from picker_training.augmentation import Augmentation
 from picker_training.datasets.scenes import StoredScene
-from picker_training.loading import Batch, batches
+from picker_training.loading import FIRST_SOURCES, SAMPLES_PER_SOURCE, Batch, SampleDataset, batches
 
 AUGMENTATION = Augmentation(crop=24, halo=4)
 
@@ -54,6 +54,24 @@ def test_the_seed_counts(stored_scene: StoredScene) -> None:
 
 def test_a_worker_makes_the_same_samples(stored_scene: StoredScene) -> None:
     assert_equal(stream(stored_scene, workers=1), stream(stored_scene))
+
+
+def test_the_first_samples_come_from_few_scenes_and_later_ones_from_all(stored_scene: StoredScene) -> None:
+    asked: list[int] = []
+
+    class Many:
+        seed, size = 0, 20
+
+        def __getitem__(self, number: int) -> StoredScene:
+            asked.append(number)
+            return stored_scene
+
+    dataset = SampleDataset(Many(), AUGMENTATION, first=0, count=400)  # type: ignore[arg-type]
+    for index in range(400):
+        dataset[index]
+        assert asked[-1] < min(20, FIRST_SOURCES + index // SAMPLES_PER_SOURCE)
+    assert set(asked[:8]) < set(range(8))
+    assert set(asked[200:]) == set(range(20))
 
 
 def test_mixed_samples_hold_the_particles_of_two(stored_scene: StoredScene) -> None:

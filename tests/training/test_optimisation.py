@@ -29,6 +29,14 @@ def test_adam_may_warm_up_too() -> None:
     assert [learning_rate(made, step) for step in (0, 4, 9, 10)] == pytest.approx([1e-4, 5e-4, 1e-3, 1e-3])
 
 
+@pytest.mark.parametrize("kind", ["muon", "adam"])
+def test_a_short_run_warms_up_shorter_and_comes_down(kind: str) -> None:
+    made = config(kind=kind, steps=60, warmup=200, learning_rate=1e-3)
+    rates = [learning_rate(made, step) for step in range(60)]
+    assert rates[:7] == pytest.approx([1e-3 * n / 6 for n in (1, 2, 3, 4, 5, 6)] + [1e-3])
+    assert rates[-1] < 0.11e-3
+
+
 def test_without_warm_up_the_first_step_has_the_whole_rate() -> None:
     assert learning_rate(config(warmup=0, learning_rate=1e-3), 0) == 1e-3
 

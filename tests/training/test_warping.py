@@ -12,7 +12,7 @@ from picker_training.warping import SPLINE_REACH, Warp, draw_warp, rotation
 
 CROP = 24
 ALL = Augmentation(
-    crop=CROP, halo=4, snr=(1e6, 1e6), turn_probability=0.0, int8_probability=0.0, mirror=False,
+    crop=CROP, halo=4, snr=(1e6, 1e6), turn_probability=0.0, int8_probability=0.0, half_turns=False, mirror=False,
     warp_probability=1.0, spin_degree=180.0, tilt_degree=10.0, scale=0.05,
 )  # fmt: skip
 SHAPE = (40, 64, 64)

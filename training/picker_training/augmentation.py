@@ -46,9 +46,12 @@ class Augmentation:
     """How samples are cut and what varies between them; probabilities in 0..1, `snr` is log-uniform in its range.
 
     halo: voxels along a crop's faces in which nothing is learnt; cubes then reach so far beyond a volume's faces.
-    turn_probability: of a turn by 90 degrees about z. int8_probability: of storage as bytes, of scenes.
+    half_turns: about the three axes, each as often as none. turn_probability: of a turn by 90 degrees about z.
+    mirror: half of the samples are mirror images, which no tomogram shows. int8_probability: of storage as bytes, of
+    scenes.
+    near_probability: of a crop of an annotated tomogram around a particle or distractor of a kind drawn evenly.
     balanced_probability: of a crop of a scene around a particle of a class drawn evenly.
-    warp_probability: of a scene's signal turned about z by up to spin_degree, tilted about y and x by up to tilt_degree
+    warp_probability: of a scene turned about z by up to spin_degree, tilted about y and x by up to tilt_degree
     and scaled by up to `scale` either way.
     erase_probability: of a box whose voxels are shuffled. mix_probability: of another sample added to it.
     """
@@ -58,7 +61,9 @@ class Augmentation:
     snr: tuple[float, float] = (0.02, 0.4)
     turn_probability: float = 0.15
     int8_probability: float = 0.15
+    half_turns: bool = True
     mirror: bool = True
+    near_probability: float = 0.5
     balanced_probability: float = 0.0
     warp_probability: float = 0.0
     spin_degree: float = 0.0
@@ -105,7 +110,7 @@ class SampleSource(Protocol):
 
 
 def make_sample(source: SampleSource, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
-    """Cut a crop, mirror it along each axis by chance and turn it now and then; perhaps erase a part."""
+    """Cut a crop, turn and mirror it by chance; perhaps erase a part."""
     sample = _turned(source.cut(augmentation, rng), augmentation, rng)
     return erased(sample, rng) if happens(augmentation.erase_probability, rng) else sample
 
@@ -117,17 +122,19 @@ def within_crop(positions: NDArray[np.floating], crop: int) -> NDArray[np.bool_]
 
 
 def _turned(sample: Sample, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
-    """Mirror along each axis by chance; turn by 90 degrees about z now and then (the missing wedge turns along)."""
+    """Turn by 180 degrees, now and then by 90 about z (the missing wedge turns along), and mirror, by chance."""
     unknown = [] if sample.unknown is None else [sample.unknown]
     volumes: list[NDArray[Any]] = [sample.cube, *unknown]
     points = np.vstack([sample.positions, sample.ignored[:, :3]])
     last = sample.cube.shape[0] - 1
-    flips = rng.random(3) < 0.5
-    for axis in range(3):
-        if augmentation.mirror and flips[axis]:
-            volumes = [np.flip(volume, axis) for volume in volumes]
-            points = np.where(np.arange(3) == axis, last - points, points)
-    if rng.random() < augmentation.turn_probability:
+    flips = (rng.random(3) < 0.5) & augmentation.half_turns
+    swap = rng.random() < augmentation.turn_probability
+    if not augmentation.mirror and (flips.sum() + swap) % 2:
+        flips[1] ^= True  # an even number of reflections is a rotation
+    for axis in np.flatnonzero(flips).tolist():
+        volumes = [np.flip(volume, axis) for volume in volumes]
+        points = np.where(np.arange(3) == axis, last - points, points)
+    if swap:
         volumes = [volume.transpose(0, 2, 1) for volume in volumes]
         points = points[:, [0, 2, 1]]
     positions, centres = np.split(points.astype(np.float32), [len(sample.positions)])

@@ -47,6 +47,11 @@ class Batch:
     unknown: Tensor | None = None
 
 
+FIRST_SOURCES, SAMPLES_PER_SOURCE = 8, 8
+"""The first samples come from so few sources, and after so many more from one more: scenes are simulated as they are
+first asked for, which takes longer than several steps."""
+
+
 class SampleDataset(Dataset[Sample]):
     """Samples by running number, whatever worker or rank asks for them and however often the run was resumed."""
 
@@ -60,12 +65,16 @@ class SampleDataset(Dataset[Sample]):
         return self._count
 
     def __getitem__(self, index: int) -> Sample:
-        rng = np.random.default_rng((self._pool.seed, self._first + index, 7))
-        sample = self._sample(rng)
-        return mixed(sample, self._sample(rng), rng) if happens(self._augmentation.mix_probability, rng) else sample
+        number = self._first + index
+        rng = np.random.default_rng((self._pool.seed, number, 7))
+        sample = self._sample(number, rng)
+        if not happens(self._augmentation.mix_probability, rng):
+            return sample
+        return mixed(sample, self._sample(number, rng), rng)
 
-    def _sample(self, rng: np.random.Generator) -> Sample:
-        return make_sample(self._pool[int(rng.integers(self._pool.size))], self._augmentation, rng)
+    def _sample(self, number: int, rng: np.random.Generator) -> Sample:
+        size = min(self._pool.size, FIRST_SOURCES + number // SAMPLES_PER_SOURCE)
+        return make_sample(self._pool[int(rng.integers(size))], self._augmentation, rng)
 
 
 def collate(samples: list[Sample]) -> Batch:

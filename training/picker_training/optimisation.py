@@ -33,11 +33,15 @@ def _split(network: Detector) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Return the rate of a step: after a linear warm-up one drop (`adam`), or half a cosine to 1 %."""
+    """Return the rate of a step: after a linear warm-up one drop (`adam`), or half a cosine to 1 %.
+
+    The warm-up takes a tenth of the steps at most.
+    """
     settings = config.optimiser
-    if step < settings.warmup:
-        return settings.learning_rate * (step + 1) / settings.warmup
+    warmup = min(settings.warmup, settings.steps // 10)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
     if settings.kind == "adam":
         return settings.learning_rate * (DROP_TO if step >= DROP_AT * settings.steps else 1.0)
-    done = (step - settings.warmup) / max(settings.steps - settings.warmup, 1)
+    done = (step - warmup) / max(settings.steps - warmup, 1)
     return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0))))

@@ -19,6 +19,7 @@ import torch
 
 from picker_runtime.atomic import write_text
 from picker_runtime.bundle import Bundle
+from picker_runtime.engines.threads import available_threads
 from picker_runtime.errors import UsageError
 from picker_training.calibration import candidates_of, picks_of
 from picker_training.checkpoint import FILE as CHECKPOINT
@@ -104,6 +105,8 @@ def fit(
     Of several ranks the first alone writes, validates and reports.
     """
     ranks = current()
+    if device.type == "cuda" and config.workers == TrainingConfig.workers:
+        config = replace(config, workers=available_threads())  # one process draws far fewer samples than a GPU takes
     bundle = Bundle.open(start) if start is not None else None
     with locked(folder) if ranks.first else nullcontext():
         if ranks.first:

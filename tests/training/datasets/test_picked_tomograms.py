@@ -24,7 +24,7 @@ from picker_training.model_card import draft_card
 from picker_training.picks_section import PicksSection
 from picker_training.simulator.presets import SHREC2020_CLASSES
 
-PLAIN = Augmentation(crop=24, halo=4, turn_probability=0.0, int8_probability=0.0, mirror=False)
+PLAIN = Augmentation(crop=24, halo=4, turn_probability=0.0, int8_probability=0.0, half_turns=False, mirror=False)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from picker_training.datasets import scenes
 from picker_training.datasets.scenes import ScenePool, StoredScene, reflected
 from picker_training.simulator.scene import simulate
 from picker_training.simulator.templates import Template
+from picker_training.warping import Warp, rotation
 
 SHAPE = (16, 20, 24)
 
@@ -93,6 +94,20 @@ def test_the_noise_of_a_sample_at_a_face_has_its_mirror_unless_the_signal_is_war
         for axis in range(3):
             beyond, within = np.take(cube, range(4), axis), np.take(cube, range(8, 4, -1), axis)
             assert np.array_equal(beyond, within) is not warped
+
+
+def test_noise_is_warped_as_its_signal_and_stays_as_strong() -> None:
+    """Noise that varies along x alone varies along y alone after a quarter turn."""
+    chance = np.random.default_rng(4)
+    noise = np.broadcast_to(chance.normal(size=SHAPE[2]), SHAPE)
+    scene = stored(np.stack([np.zeros(SHAPE), noise]).astype(np.float32))
+    turn = Warp(matrix=np.round(rotation(0, np.pi / 2)), crop=16)
+    warped = scene._warped_noise(turn, np.array([4, 4, 4]), np.random.default_rng(5))
+    assert np.ptp(warped, axis=2).max() < 0.05 < np.ptp(warped, axis=1).min()
+    tilt = Warp(matrix=rotation(0, 0.3), crop=16)
+    white = stored(np.stack([np.zeros(SHAPE), chance.normal(size=SHAPE)]).astype(np.float32))
+    turned = [white._warped_noise(tilt, np.array([4, 4, 4]), np.random.default_rng(i)).std() for i in range(5)]
+    assert np.mean(turned) == pytest.approx(1.0, abs=0.03)
 
 
 def stored(volumes: np.ndarray) -> StoredScene:

@@ -16,7 +16,7 @@ from picker_training.datasets.truth import Truth
 from picker_training.simulator.scene import Scene, simulate
 from picker_training.simulator.templates import Template
 
-PLAIN = Augmentation(crop=24, halo=4, turn_probability=0.0, int8_probability=0.0, mirror=False)
+PLAIN = Augmentation(crop=24, halo=4, turn_probability=0.0, int8_probability=0.0, half_turns=False, mirror=False)
 
 
 def write_model(folder: Path, scene: Scene, *, below: int = 0, names: tuple[str, ...] = CLASSES) -> None:

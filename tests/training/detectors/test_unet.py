@@ -129,11 +129,12 @@ def test_it_learns_a_phantom_whose_components_are_its_particles() -> None:
     assert found.scores.min() > 0.5
 
 
-def test_cells_say_where_a_ball_is() -> None:
+@pytest.mark.parametrize("radius", [3.0, 1.2])
+def test_cells_say_where_a_ball_is_whatever_its_size(radius: float) -> None:
     network = UNetDetector(2, UNetOptions(widths=(2, 4)))
     prediction = torch.zeros(1, 3, 16, 16, 16)
-    prediction[0, 0] = 4.0
-    labels = ball_labels(torch.tensor([[7.0, 8.0, 6.0]]), torch.tensor([1]), torch.tensor([2.0, 3.0]), (16, 16, 16))
+    prediction[0, 0] = 8.0
+    labels = ball_labels(torch.tensor([[7.0, 8.0, 6.0]]), torch.tensor([1]), torch.tensor([2.0, radius]), (16, 16, 16))
     prediction[0, 2][labels == 2] = 12.0
     cells = network.cells(prediction)
     best = int(cells.scores.argmax())

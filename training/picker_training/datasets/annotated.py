@@ -14,10 +14,6 @@ from picker_runtime.settings import ByteSign
 from picker_runtime.tomogram import Tomogram
 from picker_training.augmentation import CLIP, Augmentation, Sample, draw_start, outside, within_crop
 
-NEAR_PROBABILITY = 0.5
-"""Share of the crops that are cut around a particle of a class drawn evenly, so that rare classes are seen."""
-
-
 CROP_TRIES = 8
 MOSTLY = 0.8
 """A crop more of which is unknown than this is drawn again, a few times."""
@@ -80,7 +76,7 @@ class AnnotatedTomogram:
         """Cut a crop at a random place, half of the time around a particle, and normalise it."""
         crop = augmentation.crop
         for _ in range(CROP_TRIES):
-            start = draw_start(self.known, self._centre(rng), augmentation, rng)
+            start = draw_start(self.known, self._centre(augmentation, rng), augmentation, rng)
             z, y, x = start.tolist()
             box = Box((z, y, x), (z + crop, y + crop, x + crop))
             unknown = self._unknown(box, margin=augmentation.halo)
@@ -101,11 +97,11 @@ class AnnotatedTomogram:
             unknown=unknown,
         )
 
-    def _centre(self, rng: np.random.Generator) -> NDArray[np.float64] | None:
-        """Draw a particle to cut a crop around, half of the time, each class and the distractors as often."""
+    def _centre(self, augmentation: Augmentation, rng: np.random.Generator) -> NDArray[np.float64] | None:
+        """Draw by chance a particle to cut a crop around, each class and the distractors as often."""
         kinds = [self.positions[self.class_ids == kind] for kind in np.unique(self.class_ids)]
         kinds += [self.distractors] if len(self.distractors) else []
-        near = kinds and rng.random() < NEAR_PROBABILITY
+        near = kinds and rng.random() < augmentation.near_probability
         return np.asarray(rng.choice(kinds[rng.integers(len(kinds))])) if near else None
 
     def volume(self, part: Box) -> AnnotatedVolume:

@@ -111,6 +111,8 @@ def open_tomograms(
 def hold_back(tomogram: AnnotatedTomogram, *, halo: int) -> tuple[AnnotatedTomogram, AnnotatedTomogram]:
     """Part a tomogram: a quarter at an end of y or x is held back; crops of the rest, less a strip, do not reach it.
 
+    (Where the rest is narrower than a crop they do, but nothing is learnt there.)
+
     Of the four quarters that one is taken which, and without which, most classes are seen, and which holds most nearly
     a quarter of the particles.
 

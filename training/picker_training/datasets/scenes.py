@@ -14,7 +14,7 @@ from picker_training.augmentation import CLIP, Augmentation, Sample, draw_start,
 from picker_training.simulator.presets import training_spec
 from picker_training.simulator.scene import Scene, simulate
 from picker_training.simulator.templates import Template
-from picker_training.warping import draw_warp
+from picker_training.warping import Warp, draw_warp
 
 SAMPLE_VOXELS = 65_536
 
@@ -41,7 +41,7 @@ class StoredScene:
         return d, h, w
 
     def cut(self, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
-        """Cut a crop at a random place, perhaps warp its signal, add noise and normalise it.
+        """Cut a crop at a random place, add noise, perhaps warp both and normalise it.
 
         What of it lies beyond the scene's faces is reflected, signal and noise; a warped crop's noise never is, since
         the faces are not at its own any more.
@@ -52,7 +52,7 @@ class StoredScene:
         scale = np.float32(snr**-0.5)
         warp = draw_warp(augmentation, rng) if happens(augmentation.warp_probability, rng) else None
         signal = warp.cut(self.read_signal, start) if warp else self.read_signal(start, crop)
-        cube = signal + scale * self.read_noise(self._inside(start, crop) if warp else start, crop, rng)
+        cube = signal + scale * (self._warped_noise(warp, start, rng) if warp else self.read_noise(start, crop, rng))
         values = self.sample_signal + scale * self.sample_noise
         if rng.random() < augmentation.int8_probability:
             step = float(values.std()) / rng.uniform(8.0, 42.0)
@@ -79,6 +79,18 @@ class StoredScene:
         box = Box((z, y, x), (z + crop, y + crop, x + crop))
         core = box.grown(-augmentation.halo)
         return None if whole.intersection(core) == core else outside(whole, box)
+
+    def _warped_noise(self, warp: Warp, start: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Return noise that lacks the same directions as the signal warped with it, and is as strong as it was."""
+        deviations = []
+
+        def read(at: NDArray[np.int64], edge: int) -> NDArray[np.float32]:
+            noise = self.read_noise(self._inside(at, edge), edge, rng)
+            deviations.append(noise.std())
+            return noise
+
+        noise = warp.cut(read, start)
+        return noise * np.float32(deviations[0] / noise.std())  # splines blur it
 
     def _inside(self, start: NDArray[np.int64], crop: int) -> NDArray[np.int64]:
         """Return the start of the crop moved inside the scene, as far as it fits."""

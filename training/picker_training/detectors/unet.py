@@ -28,6 +28,9 @@ BALL = 0.6
 DEFAULT_RADIUS = 3.0
 """Voxels, of the balls of all classes until a network has heard how large these are."""
 
+TIE = 1e-3
+"""Weight of the probability smoothed over 3x3x3 beside that over 5x5x5."""
+
 RARE = -4.0
 """Initial logit of the classes beside 0 of the background, so that the first steps are not spent on unlearning them."""
 
@@ -110,17 +113,21 @@ class UNetDetector(Detector):
     def cells(self, prediction: Tensor) -> Cells:
         """Return the voxels where the probability of a particle, smoothed over 5x5x5, is highest within 5x5x5.
 
+        Their score is that probability, not smoothed, so that small balls may reach 1, times the class's share of it.
         That is what fits a graph; `baselines.unet_picking` takes connected components instead.
         """
         probabilities = torch.softmax(prediction, dim=1)
-        particle = functional.avg_pool3d(1.0 - probabilities[:, :1], 5, 1, 2)
-        highest = functional.max_pool3d(particle, 5, 1, 2)
-        best, classes = functional.avg_pool3d(probabilities[:, 1:], 5, 1, 2).max(dim=1)
+        peak = 1.0 - probabilities[:, :1]
+        particle = functional.avg_pool3d(peak, 5, 1, 2)
+        height = particle + TIE * functional.avg_pool3d(peak, 3, 1, 1)  # the first is flat around a small ball
+        highest = functional.max_pool3d(height, 5, 1, 2)
+        best, classes = functional.avg_pool3d(probabilities[:, 1:], 5, 1, 2).max(dim=1, keepdim=True)
+        scores = peak * best / particle.clamp(min=1e-6)
         n, _, d, h, w = prediction.shape
         centres = cell_centres((d, h, w), 1, prediction.device).permute(3, 0, 1, 2)
         return Cells(
-            scores=torch.where(particle >= highest, best[:, None], torch.zeros_like(particle))[:, 0],
-            class_ids=classes,
+            scores=torch.where(height >= highest, scores, torch.zeros_like(particle))[:, 0],
+            class_ids=classes[:, 0],
             centers=centres.expand(n, 3, d, h, w),
         )
 
