@@ -263,6 +263,14 @@ def test_a_run_under_way_does_not_claim_another_beginning(fit: Callable[..., int
     assert not (tmp_path / "run/begun_with.json").exists()
 
 
+def test_a_gpu_is_fed_by_all_threads_unless_the_configuration_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_run, "available_threads", lambda: 12)
+    made, gpu = TrainingConfig(), torch.device("cuda")
+    assert training_run.fed(made, gpu).workers == 12
+    assert training_run.fed(replace(made, workers=3), gpu).workers == 3
+    assert training_run.fed(made, torch.device("cpu")) == made
+
+
 def test_calibration_volumes_are_scenes_of_every_seed_and_snr(templates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_data, "CALIBRATION_SHAPE", (48, 64, 64))
     monkeypatch.setattr(training_data, "CALIBRATION_PARTICLES", 12)

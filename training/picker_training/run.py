@@ -105,8 +105,7 @@ def fit(
     Of several ranks the first alone writes, validates and reports.
     """
     ranks = current()
-    if device.type == "cuda" and config.workers == TrainingConfig.workers:
-        config = replace(config, workers=available_threads())  # one process draws far fewer samples than a GPU takes
+    config = fed(config, device)
     bundle = Bundle.open(start) if start is not None else None
     with locked(folder) if ranks.first else nullcontext():
         if ranks.first:
@@ -122,6 +121,12 @@ def fit(
             return trainer.run(lambda progress: None, lambda network, step: None, seconds=seconds)
         write_text(folder / CLASSES, json.dumps(data.diameters_angstrom, indent=2) + "\n")
         return _run_logged(trainer, data, note, report, report_score, seconds)
+
+
+def fed(config: TrainingConfig, device: torch.device) -> TrainingConfig:
+    """Return the configuration with as many workers as feed a GPU, unless it says how many itself."""
+    default = config.workers == TrainingConfig.workers
+    return replace(config, workers=available_threads()) if default and device.type == "cuda" else config
 
 
 def _note_origin(folder: Path, bundle: Bundle | None) -> None:

@@ -165,7 +165,7 @@ def test_distractors_are_seen_as_often_as_a_class(data: Labelled) -> None:
     (tomogram,), _ = picked_tomograms.open_tomograms(section, ("ball",), halo=4)
     rng = np.random.default_rng(0)
     crops = replace(PLAIN, crop=16)
-    starts = np.array([draw_start(tomogram.known, tomogram._centre(rng), crops, rng) for _ in range(100)])
+    starts = np.array([draw_start(tomogram.known, tomogram._centre(crops, rng), crops, rng) for _ in range(100)])
     near = np.all((starts <= 12) & (starts + 16 > 12), axis=1)
     assert near.sum() >= 18
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from picker_runtime.engines.threads import available_threads
 from picker_runtime.errors import UsageError
 from picker_training.benchmarking.learned import LearnedMethod, UNetMethod
 from picker_training.benchmarking.method import Method, Work
@@ -13,6 +12,7 @@ from picker_training.benchmarking.untrained import BlobMethod, TemplateMatchingM
 from picker_training.config import ModelSection, TrainingConfig
 from picker_training.detectors.options import MENDED, PaperOptions, UNetOptions, with_size
 from picker_training.detectors.unet import BALL
+from picker_training.run import fed
 from picker_training.starting import starting_config
 
 UNET_WIDTHS = {"unet": (8, 16, 32, 64), "unet-wide": (16, 32, 64, 128)}
@@ -24,9 +24,8 @@ def base_config(work: Work) -> TrainingConfig:
     protocol = work.scenes.protocol
     config = TrainingConfig()
     return replace(
-        config,
+        fed(config, work.device),
         seed=work.seed,
-        workers=available_threads() if work.device.type == "cuda" else config.workers,
         model=ModelSection(name="benchmark", classes=protocol.classes, voxel_size_angstrom=protocol.spec.voxel_size),
         data=replace(config.data, snr=protocol.training_snrs),
     )
