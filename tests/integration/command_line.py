@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,6 +44,11 @@ def picker(*arguments: object) -> Outcome:
     return Outcome(status=status, stdout=stdout.getvalue(), stderr=stderr.getvalue())
 
 
+def heed_interrupts() -> None:
+    """Undo, in a new process, what shells do to those in the background: let them ignore interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*arguments: object, preexec: Callable[[], None] | None = None, **environment: str) -> subprocess.Popen[str]:
     """Start `picker-runtime` as a process of its own."""
     command = [sys.executable, "-c", "from picker_runtime.cli import main; main()", *map(str, arguments)]
@@ -52,7 +58,7 @@ def start(*arguments: object, preexec: Callable[[], None] | None = None, **envir
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | environment,
-        preexec_fn=preexec,
+        preexec_fn=preexec or heed_interrupts,
     )
 
 

@@ -58,7 +58,9 @@ def printed(capsys: pytest.CaptureFixture[str]) -> list[float]:
 def test_from_templates(
     phantom_folder: Path, phantoms: list[Template], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = TrainingConfig(model=ModelSection(classes=tuple(t.name for t in phantoms), voxel_size_angstrom=8.0))
+    config = TrainingConfig(
+        model=ModelSection(name="tiny", classes=tuple(t.name for t in phantoms), voxel_size_angstrom=8.0)
+    )
     (tmp_path / "config.toml").write_text(dump_config(config))
     arguments = ["anchors", "--templates", str(phantom_folder), "--config", str(tmp_path / "config.toml")]
     assert cli.run(arguments) == 0

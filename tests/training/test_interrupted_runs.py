@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from integration.command_line import heed_interrupts
 from torch import Tensor
 from training import tiny_fit
 from training.phantoms import CLASSES, write_phantoms
@@ -48,7 +49,9 @@ def fit(options: list[str], monkeypatch: pytest.MonkeyPatch) -> Fit:
 def fit_process(run: Path, options: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, tiny_fit.__file__, "-o", str(run), *options]
     given = os.environ | {"OMP_NUM_THREADS": "1"} | environment
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=given)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=600, env=given, preexec_fn=heed_interrupts
+    )  # fmt: skip
 
 
 def saved_step(run: Path) -> int:
