@@ -4,6 +4,7 @@ A tomogram's centre is size / 2 in RELION's programs, ArtiaX, cryoCAT and copick
 Python tools and in pytom-match-pick: one voxel apart. Which of them a file uses stands in its first line.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +71,10 @@ def write_index(folder: Path) -> Path:
     index = folder / INDEX
     written: list[Path] | None = None
     while (files := sorted(folder.glob(f"*{SUFFIX}"))) != written:
-        rows = [_index_row(file) for file in files if star.has_rows(file)]
+        rows = []
+        for file in filter(star.has_rows, files):
+            with suppress(InputError):  # a stranger's, with a name that no STAR file can hold
+                rows.append(_index_row(file))
         write_text(index, star.render("", [TOMOGRAM, "rlnTomoImportParticleFile"], rows))
         written = files
     return index

@@ -123,6 +123,13 @@ def test_relion5_names_survive_an_independent_reader_and_ours(tmp_path: Path, na
     assert star_rows(index)[1] == [name, f"{tmp_path}/{name}_particles.star"]
 
 
+def test_relion5_s_index_leaves_out_a_stranger_that_it_cannot_name(tmp_path: Path) -> None:
+    (path, _) = WRITERS["relion5"](tmp_path, "001", PICKS, CONTEXT)
+    (tmp_path / "a' b\" c_particles.star").write_text(path.read_text())
+    (_, index) = WRITERS["relion5"](tmp_path, "001", PICKS, CONTEXT)
+    assert [row[0] for row in star_rows(index)[1:]] == ["001"]
+
+
 def test_relion5_reads_with_starfile(tmp_path: Path) -> None:
     starfile = pytest.importorskip("starfile", reason="starfile is not installed")
     (path, _) = WRITERS["relion5"](tmp_path, "001", PICKS, CONTEXT)
