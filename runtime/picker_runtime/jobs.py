@@ -122,7 +122,7 @@ def _records(inputs: Iterable[Path]) -> tuple[list[Path], dict[Path, InputError]
     refused: dict[Path, InputError] = {}
     for path in inputs:
         try:
-            records += find_records([path])
+            records += find_records(path)
         except InputError as error:
             refused[path] = error
     if refused and not records:

@@ -111,22 +111,18 @@ def write_outputs(
     return replace(detection, record=record)
 
 
-def find_records(inputs: Iterable[Path]) -> list[Path]:
-    """Return the record of each input: a folder that `detect` wrote, or one of the files in it.
+def find_records(path: Path) -> list[Path]:
+    """Return the records that an input stands for: of a folder that `detect` wrote, or of one of the files in it.
 
     Raises:
         InputError: E44 if a folder holds no candidates.
     """
-    records: list[Path] = []
-    for path in inputs:
-        if is_folder(path):
-            found = [_record_beside(candidates) for candidates in sorted(path.glob(f"*{CANDIDATES}"))]
-            if not found:
-                raise InputError(44, str(path), f"no *{CANDIDATES} in this folder", "give a folder that `detect` wrote")
-            records += found
-        else:
-            records.append(_record_beside(path))
-    return list(dict.fromkeys(records))
+    if not is_folder(path):
+        return [_record_beside(path)]
+    found = [_record_beside(candidates) for candidates in sorted(path.glob(f"*{CANDIDATES}"))]
+    if not found:
+        raise InputError(44, str(path), f"no *{CANDIDATES} in this folder", "give a folder that `detect` wrote")
+    return found
 
 
 def read_candidates(record: DetectionRecord, path: Path) -> Detections:

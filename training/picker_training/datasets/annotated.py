@@ -73,7 +73,7 @@ class AnnotatedTomogram:
     mode0: ByteSign | None = None
 
     def cut(self, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
-        """Cut a crop at a random place, half of the time around a particle, and normalise it."""
+        """Cut a crop at a random place, perhaps around a particle, and normalise it."""
         crop = augmentation.crop
         for _ in range(CROP_TRIES):
             start = draw_start(self.known, self._centre(augmentation, rng), augmentation, rng)
