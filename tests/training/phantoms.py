@@ -51,6 +51,15 @@ def ring(radius_angstrom: float) -> NDArray[np.float32]:
     return solid(tube - np.hypot(np.hypot(grid[..., 1], grid[..., 2]) - 1.5 * tube, grid[..., 0]))
 
 
+def hook() -> Template:
+    """Return three balls of different sizes at right angles: no rotation brings it back onto itself."""
+    grid = np.stack(np.meshgrid(*[np.arange(-14, 15)] * 3, indexing="ij"), axis=-1)
+    balls = [((0, 0, 0), 5.0), ((0, 0, 9), 4.5), ((0, 8, -2), 3.5), ((7, -2, 0), 3.0)]
+    inside = np.max([r - np.linalg.norm(grid - np.array(c), axis=-1) for c, r in balls], axis=0)
+    mask = (inside > 0).astype(np.float32)
+    return Template(name="hook", density=solid(inside), mask=mask, radius_angstrom=70.0, diameter_angstrom=70.0)
+
+
 def write_phantoms(folder: Path, names: tuple[str, ...] = CLASSES) -> Path:
     """Write one map per name, of that name's mass, balls, dumbbells and rings in turn; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training.phantoms import PROTEIN_DENSITY, SHARP
+from training.phantoms import SHARP, hook
 
 from picker_training.baselines import template_matching
 from picker_training.baselines.correlation import Mixtures
+from picker_training.baselines.half_turns import half_turns, turned
 from picker_training.baselines.rotations import angles_between, even_rotations
 from picker_training.baselines.template_matching import Matching, match_template, match_templates
 from picker_training.device import has_bfloat16
@@ -19,17 +20,6 @@ CPU = torch.device("cpu")
 MATCHING = Matching(microscope=SHARP, rotations=24, energy=0.98)
 
 
-def hook() -> Template:
-    """Return three balls of different sizes at right angles: no rotation brings it back onto itself."""
-    grid = np.stack(np.meshgrid(*[np.arange(-14, 15)] * 3, indexing="ij"), axis=-1)
-    balls = [((0, 0, 0), 5.0), ((0, 0, 9), 4.5), ((0, 8, -2), 3.5), ((7, -2, 0), 3.0)]
-    inside = np.max([r - np.linalg.norm(grid - np.array(c), axis=-1) for c, r in balls], axis=0)
-    density = (PROTEIN_DENSITY * np.clip(inside + 0.5, 0, 1)).astype(np.float32)
-    return Template(
-        name="hook", density=density, mask=(inside > 0).astype(np.float32), radius_angstrom=70.0, diameter_angstrom=70.0
-    )
-
-
 def test_a_particle_is_found_at_its_place_and_angle() -> None:
     spec = SceneSpec(shape=(28, 32, 32), particles=1, microscope=SHARP)
     scene = simulate(spec, [hook()], 2)
@@ -37,7 +27,8 @@ def test_a_particle_is_found_at_its_place_and_angle() -> None:
     tomogram = Mixtures.single(torch.from_numpy(scene.tomogram(0.3)))
     (peaks,) = match_template(tomogram, hook(), 10.0, matching, device=CPU)
     assert np.linalg.norm(peaks.positions[0] - scene.placements.positions[0]) < 1.2
-    off = angles_between(scene.placements.rotations, even_rotations(500))[0]
+    orientations = turned(matching.orientations(), half_turns(SHARP))
+    off = angles_between(scene.placements.rotations, orientations)[0]
     assert off[peaks.orientations[0]] < 28.0  # the nearest of 500 may be 27 degrees off
     assert (off < 28.0).sum() < 10
 
@@ -76,7 +67,9 @@ def test_a_class_that_is_done_is_not_matched_again(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["3gl1.npz", "3h84.npz"]
 
 
-@pytest.mark.parametrize("change", ["tomogram", "noise", "template", "rotations", "optics", "voxel size", "damage"])
+@pytest.mark.parametrize(
+    "change", ["tomogram", "noise", "template", "rotations", "spiral", "optics", "voxel size", "damage"]
+)
 def test_peaks_of_another_search_or_damaged_are_not_taken(
     change: str, tomograms: Mixtures, phantoms: list[Template], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +91,8 @@ def test_peaks_of_another_search_or_damaged_are_not_taken(
     monkeypatch.setattr(template_matching, "match_template", lambda *a, **k: calls.append(1) or original(*a, **k))
     match_templates(**arguments, folder=tmp_path / "fresh", device=CPU)  # type: ignore[arg-type]
     assert len(calls) == 1
+    if change == "spiral":
+        monkeypatch.setattr(template_matching, "even_rotations", lambda count: even_rotations(count + 1)[:count])
     match_templates(**{**arguments, **other.get(change, {})}, folder=tmp_path, device=CPU)  # type: ignore[arg-type]
     assert len(calls) == 2
     match_templates(**{**arguments, **other.get(change, {})}, folder=tmp_path, device=CPU)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from picker_runtime.geometry import Box, Triple
+from picker_training.baselines.half_turns import walsh_hadamard
 from picker_training.baselines.rotation_basis import RotationBasis
 
 LEAST_BLOCK_EDGE = 96
@@ -16,7 +17,7 @@ HALVES_PER_EDGE = 7
 """Edge of a block over a template's half width: larger blocks waste less on halos, smaller ones stay in the cache."""
 
 VOXELS_AT_A_TIME, ORIENTATIONS_AT_A_TIME = 1024, 250
-"""A megabyte of sums: they are read several times, and so stay in the cache."""
+"""A megabyte of sums of each part: they are read several times, and so stay in the cache."""
 
 VOLUMES_AT_A_TIME = 16
 PEAKS_AT_A_TIME = 256
@@ -96,7 +97,7 @@ def fit_orientations(tomogram: Tensor, places: Tensor, basis: RotationBasis) -> 
     half, edge = basis.half, basis.mask.shape[0]
     padded = functional.pad(tomogram - tomogram.mean(), (half,) * 6)
     inside = basis.mask.reshape(-1) > 0
-    volumes = basis.volumes.reshape(len(basis.volumes), -1)[:, inside]
+    volumes, weights = basis.volumes.reshape(len(basis.volumes), -1)[:, inside], basis.all_weights
     step = torch.arange(edge)
     least = LEAST_VARIANCE * float(tomogram.var())
     scores, orientations = [torch.zeros(0)], [torch.zeros(0, dtype=torch.int64)]
@@ -105,7 +106,7 @@ def fit_orientations(tomogram: Tensor, places: Tensor, basis: RotationBasis) -> 
         cubes = padded[z[:, :, None, None], y[:, None, :, None], x[:, None, None, :]]
         values = cubes.reshape(len(some), edge**3)[:, inside]
         scale = (values.var(dim=1, correction=0).clamp(min=least) * values.shape[1]).sqrt()
-        best = (values @ volumes.T @ basis.weights.T / scale[:, None]).max(dim=1)
+        best = (values @ volumes.T @ weights.T / scale[:, None]).max(dim=1)
         scores.append(best.values)
         orientations.append(best.indices)
     return torch.cat(scores), torch.cat(orientations)
@@ -119,6 +120,7 @@ class _BlockMatcher:
         self._mask = basis.mask.to(device)
         self._count = float(basis.mask.sum())
         self._weights = basis.weights.to(device, dtype)
+        self._sizes = list(basis.sizes)
         self._size: Triple | None = None
 
     def match(self, block: Tensor, mixing: Tensor, least: Sequence[float]) -> Tensor:
@@ -156,14 +158,24 @@ class _BlockMatcher:
         """Return the highest sum over the basis among all orientations, `(m, voxels) float32`."""
         out = torch.full((len(mixing), coefficients.shape[2]), -torch.inf, device=coefficients.device)
         shares = mixing.tolist()
+        step = max(1, ORIENTATIONS_AT_A_TIME // len(self._sizes))
         for start in range(0, coefficients.shape[2], VOXELS_AT_A_TIME):
             columns = slice(start, start + VOXELS_AT_A_TIME)
-            some, best = coefficients[:, :, columns].to(self._weights.dtype).contiguous(), out[:, columns]
-            for weights in torch.split(self._weights, ORIENTATIONS_AT_A_TIME):
-                sums = (weights @ some).float()  # (p, orientations, voxels)
+            some, best = coefficients[:, :, columns].to(self._weights.dtype), out[:, columns]
+            by_parity = [part.contiguous() for part in torch.split(some, self._sizes, dim=1)]
+            for weights in torch.split(self._weights, step):
+                parts = self._orientations(weights, by_parity)
                 for number, share in enumerate(shares):
-                    torch.maximum(best[number], _mixed(share, sums).amax(dim=0), out=best[number])
+                    torch.maximum(best[number], _mixed(share, parts).amax(dim=(0, 1)), out=best[number])
         return out
+
+    def _orientations(self, weights: Tensor, by_parity: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the sums of some orientations `(n, k)` and all half-turned ones for each part, `(g, n, voxels)`."""
+        count, _, voxels = by_parity[0].shape
+        sums = weights.new_empty(len(self._sizes), count, len(weights), voxels)
+        for number, own in enumerate(torch.split(weights, self._sizes, dim=1)):
+            torch.matmul(own, by_parity[number], out=sums[number])
+        return walsh_hadamard(sums.float()).unbind(1)
 
     def _local_variance(self, block: Tensor) -> Tensor:
         """Return the variance under the mask around every voxel of the core."""
@@ -172,8 +184,8 @@ class _BlockMatcher:
         return variance
 
 
-def _mixed(weights: Sequence[float], parts: Tensor) -> Tensor:
-    """Return the weighted sum of parts `(p, n, v)`, `(n, v)`; those that weigh nothing are not read."""
+def _mixed(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:
+    """Return the weighted sum of parts; those that weigh nothing are not read."""
     weighty = [(weight, part) for weight, part in zip(weights, parts, strict=True) if weight]
     (weight, part), *others = weighty or [(0.0, parts[0])]
     mixed: Tensor = part if weight == 1 else part * weight

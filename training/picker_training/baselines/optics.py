@@ -10,21 +10,28 @@ from picker_training.simulator.reconstruction import TiltGeometry
 SIDES = 4
 """Width of the volume in which the point is seen, over that of its image: copies beyond the sides stay out of it."""
 
+COLUMNS = 16
+"""Places along x whose images are averaged: each shows traces of how it lies between the tilted images' columns."""
+
 
 def point_spread(microscope: Microscope, voxel_size: float, reach: int) -> Tensor:
     """Return what a reconstruction makes of a point of density 1: contrast transfer, envelope, ramp and missing wedge.
 
     `(2 reach + 1,) * 3 float32, zyx`, the point at the centre. The point goes through the simulator's own projection,
-    contrast transfer and back-projection; away from the slab's faces these treat every point alike.
+    contrast transfer and back-projection; away from the slab's faces these treat every point alike but for
+    interpolation, over which the mean is taken: of points on both sides of the tilt axis.
     """
     edge = 2 * reach + 1
     width = SIDES * edge
-    volume = torch.zeros(edge, edge, width)
-    volume[reach, reach, width // 2] = 1.0
     geometry = TiltGeometry((edge, edge, width), microscope.tilts_degree, torch.device("cpu"))
-    images = form_images(geometry.project(volume), microscope, voxel_size)
-    seen = geometry.reconstruct(low_pass(images, microscope, voxel_size), microscope.ramp_cutoff)
-    return seen[:, :, width // 2 - reach : width // 2 + reach + 1].contiguous()
+    spread = torch.zeros(edge, edge, edge)
+    for column in range((width - COLUMNS) // 2, (width + COLUMNS) // 2):
+        volume = torch.zeros(edge, edge, width)
+        volume[reach, reach, column] = 1.0
+        images = form_images(geometry.project(volume), microscope, voxel_size)
+        seen = geometry.reconstruct(low_pass(images, microscope, voxel_size), microscope.ramp_cutoff)
+        spread += seen[:, :, column - reach : column + reach + 1]
+    return spread / COLUMNS
 
 
 def convolve(maps: Tensor, spread: Tensor) -> Tensor:

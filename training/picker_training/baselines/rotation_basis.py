@@ -2,9 +2,11 @@
 
 Correlation is linear, and the images of one particle in all orientations span few dimensions, because the contrast
 transfer leaves little detail. So a tomogram is correlated with the volumes of a basis, and the correlation with each of
-the thousands of orientations is a weighted sum of these.
+the thousands of orientations is a weighted sum of these. Each volume is even or odd under the half turns of the
+microscope, so the sums of an orientation serve those that are half-turned against it (`half_turns`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from picker_training.baselines.half_turns import half_turns, parities, turned, walsh_hadamard
 from picker_training.baselines.optics import convolve, point_spread
 from picker_training.simulator.microscope import Microscope
 from picker_training.simulator.specimen import FRINGE_ANGSTROM, draw_particles
@@ -29,14 +32,16 @@ class RotationBasis:
 
     volumes: `(k, b, b, b) float32`, orthonormal, 0 outside the mask and of mean 0 inside, odd b.
     weights: `(n, k) float32`, rows of length 1: orientation i is `weights[i] @ volumes`, of mean 0 and length 1.
-    rotations: `(n, 3, 3) float64, zyx`. mask: `(b, b, b) float32`, 1 inside the sphere.
-    energy: share of the orientations' variance that the volumes hold.
+    sizes: `g` numbers of volumes, those of each parity under the half turns, which stand one after the other.
+    rotations: `(g n, 3, 3) float64, zyx`, of the n orientations followed by each half turn.
+    mask: `(b, b, b) float32`, 1 inside the sphere. energy: share of the orientations' variance that the volumes hold.
     """
 
     name: str
     diameter_angstrom: float
     volumes: Tensor
     weights: Tensor
+    sizes: tuple[int, ...]
     rotations: NDArray[np.float64]
     mask: Tensor
     energy: float
@@ -45,6 +50,12 @@ class RotationBasis:
     def half(self) -> int:
         """Voxels from the centre of a volume to its side."""
         return self.mask.shape[0] // 2
+
+    @property
+    def all_weights(self) -> Tensor:
+        """Weights of all rotations, `(g n, k) float32`."""
+        signs = walsh_hadamard(torch.eye(len(self.sizes))).repeat_interleave(torch.tensor(self.sizes), dim=1)
+        return (signs[:, None] * self.weights).flatten(0, 1)
 
 
 def make_basis(
@@ -57,11 +68,14 @@ def make_basis(
 ) -> RotationBasis:
     """Draw a template in every orientation, as the microscope shows it, and keep the main directions of all these.
 
-    rotations: `(n, 3, 3) float64, zyx`. energy: share of the variance to keep; 1 keeps all.
+    rotations: `(n, 3, 3) float64, zyx`; the basis has these and all that the microscope's half turns make of them.
+    energy: share of the variance to keep; 1 keeps all.
     The mask is a sphere, the same for all orientations, so one local mean and deviation serves them all.
     """
     images, mask = draw_orientations(template, rotations, microscope, voxel_size)
-    volumes, weights, kept = main_directions(images, energy)
+    turns = half_turns(microscope)
+    directions, weights, kept = main_directions(parities(images, mask, turns).unbind(), energy)
+    volumes = torch.cat(directions)
     inside = torch.zeros(len(volumes), mask.numel())
     inside[:, mask.reshape(-1) > 0] = volumes
     return RotationBasis(
@@ -69,7 +83,8 @@ def make_basis(
         diameter_angstrom=template.diameter_angstrom,
         volumes=inside.reshape(-1, *mask.shape),
         weights=weights,
-        rotations=rotations,
+        sizes=tuple(len(some) for some in directions),
+        rotations=turned(rotations, turns),
         mask=mask,
         energy=kept,
     )
@@ -96,22 +111,34 @@ def draw_orientations(
     return images, mask
 
 
-def main_directions(images: Tensor, energy: float) -> tuple[Tensor, Tensor, float]:
-    """Return orthonormal rows `(k, m)` that hold a share of the images' energy, weights `(n, k)`, and that share.
+def main_directions(parts: Sequence[Tensor], energy: float) -> tuple[list[Tensor], Tensor, float]:
+    """Return the directions that hold a share of the energy of images in parts, the images' weights, and that share.
 
-    From the eigenvectors of the smaller of the two Gram matrices. Each row of the weights is brought to length 1, so
-    that what is left of an orientation is again an image of length 1.
+    parts: each `(n, m)`, orthogonal to the others: row i of all together make image i.
+    Directions are orthonormal rows `(k_p, m)`, for each part; weights are `(n, sum of k_p)`. From the eigenvectors of
+    the smaller of the two Gram matrices of each part. Each row of the weights is brought to length 1, so that what is
+    left of an orientation is again an image of length 1.
     """
-    short = images if len(images) <= images.shape[1] else images.T
-    values, vectors = torch.linalg.eigh((short @ short.T).double())
-    values, vectors = values.flip(0).clamp(min=0.0), vectors.flip(1)
+    solved = [_eigen(part) for part in parts]
+    values = torch.cat([values for values, _ in solved]).sort(descending=True).values
     shares = torch.cumsum(values, 0) / values.sum()
     independent = int((values > 1e-6 * values[0]).sum())  # float32 images know no smaller ones
     rank = min(int((shares < energy).sum()) + 1, independent)
-    leading = vectors[:, :rank].float()
-    rows = leading.T if short is not images else (leading.T @ images) / values[:rank, None].sqrt().float()
-    weights = images @ rows.T
-    return rows, weights / torch.linalg.vector_norm(weights, dim=1, keepdim=True), float(shares[rank - 1])
+    directions = []
+    for part, (own, vectors) in zip(parts, solved, strict=True):
+        size = int((own >= values[rank - 1]).sum())
+        leading = vectors[:, :size].float()
+        wide = len(part) <= part.shape[1]
+        directions.append((leading.T @ part) / own[:size, None].sqrt().float() if wide else leading.T)
+    weights = torch.cat([part @ rows.T for part, rows in zip(parts, directions, strict=True)], dim=1)
+    return directions, weights / torch.linalg.vector_norm(weights, dim=1, keepdim=True), float(shares[rank - 1])
+
+
+def _eigen(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the eigenvalues, falling, and eigenvectors (columns) of the smaller Gram matrix of rows `(n, m)`."""
+    short = images if len(images) <= images.shape[1] else images.T
+    values, vectors = torch.linalg.eigh((short @ short.T).double())
+    return values.flip(0).clamp(min=0.0), vectors.flip(1)
 
 
 def sphere(edge: int, radius: float) -> Tensor:

@@ -11,9 +11,11 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from picker_runtime.atomic import atomic_writer, check_writable_folder
 from picker_training.baselines.correlation import Mixtures, best_correlations, fit_orientations
+from picker_training.baselines.half_turns import half_turns, one_of_turned
 from picker_training.baselines.peaks import Peaks, find_peaks
 from picker_training.baselines.rotation_basis import make_basis
 from picker_training.baselines.rotations import even_rotations
@@ -30,7 +32,8 @@ Progress = Callable[[str, int, int], None]
 class Matching:
     """How templates are matched.
 
-    rotations: orientations of each template. energy: share of their variance that is kept, see `RotationBasis`.
+    rotations: orientations of each template, to a hundredth of them. energy: share of their variance that is kept, see
+    `RotationBasis`.
     half_precision: sum over the basis in bfloat16, which finds the same peaks faster; their values are exact anyway.
     """
 
@@ -38,6 +41,10 @@ class Matching:
     rotations: int = 3000
     energy: float = 0.99
     half_precision: bool = False
+
+    def orientations(self) -> NDArray[np.float64]:
+        """Return those orientations `(n, 3, 3) zyx` that half turns do not make of others."""
+        return one_of_turned(even_rotations(self.rotations), half_turns(self.microscope))
 
 
 def match_templates(
@@ -82,8 +89,7 @@ def match_template(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Peaks]:
     """Return the peaks of one class in every tomogram, with the best orientation of each."""
-    rotations = even_rotations(matching.rotations)
-    basis = make_basis(template, rotations, matching.microscope, voxel_size, energy=matching.energy)
+    basis = make_basis(template, matching.orientations(), matching.microscope, voxel_size, energy=matching.energy)
     dtype = torch.bfloat16 if matching.half_precision else torch.float32
     scores = best_correlations(tomograms, basis, device=device, dtype=dtype, progress=progress)
     most = max(1, round(PEAKS_PER_MEGAVOXEL * scores[0].numel() / 1e6))
@@ -98,7 +104,8 @@ def match_template(
 def _fingerprint(tomograms: Mixtures, template: Template, voxel_size: float, matching: Matching) -> str:
     """Return a hash of everything that the peaks of a class depend on."""
     digest = hashlib.sha256()
-    for array in (tomograms.parts.numpy(), tomograms.weights.numpy(), template.density):
+    arrays = (tomograms.parts.numpy(), tomograms.weights.numpy(), template.density, matching.orientations())
+    for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     digest.update(json.dumps([template.radius_angstrom, voxel_size, asdict(matching)]).encode())
     return digest.hexdigest()
