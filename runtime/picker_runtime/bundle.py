@@ -27,10 +27,11 @@ MODELS = Path(__file__).parent / "models"
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model's folder and its card, both checked."""
+    """A model's folder and its card, both checked, and marks by which a file that changed since is told."""
 
     folder: Path
     card: ModelCard
+    marks: tuple[tuple[int, ...], ...]
 
     @classmethod
     def open(cls, name_or_folder: str | Path) -> "Bundle":
@@ -41,12 +42,14 @@ class Bundle:
                 the graph could do more than compute.
         """
         folder = _find(name_or_folder)
+        before = _mark(folder / CARD)
         card = _read_card(folder)
+        marks = before, *(_mark(folder / name) for name in card.files)
         if GRAPH not in card.files:
             raise ModelError(51, f"{folder.name}/{CARD}", f"files does not name {GRAPH}", "export the model again")
         for name, digest in card.files.items():
             _check_hash(folder / name, digest)
-        bundle = cls(folder, card)
+        bundle = cls(folder, card, marks)
         for path in bundle.graphs.values():
             bundle._check(path)
         return bundle
@@ -60,6 +63,16 @@ class Bundle:
     def graphs(self) -> dict[str, Path]:
         """Paths of all its graphs, by precision."""
         return {precision: self.folder / name for precision, name in GRAPHS.items() if name in self.card.files}
+
+    def check_unchanged(self) -> None:
+        """Refuse a model that is not any more what it was when it was opened; files that were but touched are the same.
+
+        Raises:
+            ModelError: E50 to E53 if it cannot be used now, E52 if it is another.
+        """
+        marks = tuple(_mark(self.folder / name) for name in (CARD, *self.card.files))
+        if marks != self.marks and Bundle.open(self.folder).card != self.card:
+            raise ModelError(52, self.folder.name, "is not the model any more that was opened", "start again")
 
     def _check(self, graph: Path) -> None:
         if graph.suffix == ".onnx":
@@ -127,6 +140,15 @@ def _read_card(folder: Path) -> ModelCard:
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(51, subject, f"cannot be read ({error})", "install the model again") from error
     return ModelCard.from_json(text, subject=subject)
+
+
+def _mark(path: Path) -> tuple[int, ...]:
+    """Return what tells a file from another or a changed one; nothing for one that cannot be seen."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _check_hash(path: Path, expected: str) -> None:

@@ -17,7 +17,7 @@ from picker_runtime.detections import Detections
 from picker_runtime.engines import open_engine
 from picker_runtime.engines.base import Prefetching
 from picker_runtime.engines.choice import choose_both
-from picker_runtime.errors import InputError, ModelError, UsageError
+from picker_runtime.errors import InputError, UsageError
 from picker_runtime.geometry import Triple
 from picker_runtime.intensity import Intensity
 from picker_runtime.mask import Mask
@@ -103,10 +103,7 @@ class Picker:
 
     def __enter__(self) -> Self:
         if not self._entered:
-            if Bundle.open(self.bundle.folder).card != self.card:
-                raise ModelError(
-                    52, self.bundle.folder.name, "is not the model any more that was opened", "start again"
-                )
+            self.bundle.check_unchanged()
             self._engine.__enter__()
             self._entered = True
         return self

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from golden.blob_graph import FLOOR, LARGE, SMALL, THRESHOLD, golden_bundle, scattered, volume_with_blobs
 
+from picker_runtime.bundle import Bundle
 from picker_runtime.detections import Detections
 from picker_runtime.detector import Detection, Picker
 from picker_runtime.errors import EngineError, InputError, ModelError, UsageError
@@ -235,6 +236,30 @@ def test_a_model_that_changed_meanwhile_is_not_run(model: Path, tmp_path: Path) 
     card.write_text(card.read_text().replace('"version": "1"', '"version": "2"'))
     with pytest.raises(ModelError, match="E52 model: is not the model any more"):
         picker.detect(VOLUME, voxel_size=10.0)
+
+
+def test_a_graph_that_changed_meanwhile_is_not_run(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "model")
+    picker = Picker(tmp_path / "model", threads=1)
+    graph = tmp_path / "model/model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1] + b"0")
+    with pytest.raises(ModelError, match=r"E52 model/model\.onnx: sha256"):
+        picker.detect(VOLUME, voxel_size=10.0)
+
+
+def test_files_are_read_again_only_where_they_were_touched(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(model, tmp_path / "model")
+    picker = Picker(tmp_path / "model", threads=1)
+    opened: list[Path] = []
+    original = Bundle.open
+    monkeypatch.setattr(Bundle, "open", lambda folder: opened.append(folder) or original(folder))
+    with picker:
+        assert opened == []
+    (tmp_path / "model/model.onnx").touch()
+    with picker:
+        assert opened == [tmp_path / "model"]
 
 
 def test_numpy_s_numbers_are_recorded_as_numbers(picker: Picker) -> None:

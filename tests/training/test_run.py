@@ -271,6 +271,20 @@ def test_a_gpu_is_fed_by_all_threads_unless_the_configuration_says_how_many(monk
     assert training_run.fed(made, torch.device("cpu")) == made
 
 
+def test_the_workers_that_feed_a_gpu_are_not_written_into_the_configuration(
+    fit: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+    monkeypatch.setattr(training_run, "fed", lambda config, device: replace(config, workers=1))
+    original = training_run.Trainer
+    monkeypatch.setattr(
+        training_run, "Trainer", lambda config, *rest: used.append(config.workers) or original(config, *rest)
+    )
+    assert fit("--config", str(tmp_path / "tiny.toml")) == 0
+    assert load_config(tmp_path / "run/config.toml").workers == load_config(tmp_path / "tiny.toml").workers == 0
+    assert used == [1]
+
+
 def test_calibration_volumes_are_scenes_of_every_seed_and_snr(templates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_data, "CALIBRATION_SHAPE", (48, 64, 64))
     monkeypatch.setattr(training_data, "CALIBRATION_PARTICLES", 12)

@@ -105,13 +105,13 @@ def fit(
     Of several ranks the first alone writes, validates and reports.
     """
     ranks = current()
-    config = fed(config, device)
     bundle = Bundle.open(start) if start is not None else None
     with locked(folder) if ranks.first else nullcontext():
         if ranks.first:
             prepare_run(folder, config)
             _note_origin(folder, bundle)
         ranks.wait()
+        config = fed(config, device)
         data = open_data(folder, config, templates, device)
         trainer = Trainer(config, data.pool, folder, device, ranks)
         trainer.network.prepare(diameters_voxels(draft_card(config, data.diameters_angstrom)))
