@@ -1,6 +1,7 @@
 """Atomic writes: a file is absent, or as it was, or complete, also after a kill, a power loss or a full disk."""
 
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -27,8 +28,11 @@ NOT_WRITABLE = {
     errno.EISDIR: "a folder stands where the file should be; remove it",
     errno.ENAMETOOLONG: "shorten the name of the tomogram",
 }
-LEFTOVER = re.compile(r"\.picker-(?P<pid>\d+)-(?P<host>.+)-[0-9a-f]{8}")
+LEFTOVER = re.compile(r"\.picker-(?P<pid>\d+)-(?P<host>.+)-(?P<run>[0-9a-f]{8})[0-9a-f]{8}")
 LEFTOVER_SECONDS = 86400
+RUN = secrets.token_hex(4)
+"""Tells this process from an earlier one that had its number, as a container's first process has after a restart."""
+HOLD_SECONDS, POLL_SECONDS = 60.0, 0.05
 """After a day another machine's temporary file is stale: its process ids mean nothing here."""
 
 
@@ -117,6 +121,36 @@ def check_writable_folder(path: Path) -> None:
         raise output_error(path, error) from error
 
 
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Hold a folder while files are written that belong together; other processes wait, but for a minute at most.
+
+    A folder that is not there or cannot be locked is not held.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        deadline = time.monotonic() + HOLD_SECONDS
+        while not _locked(descriptor) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)  # and with it the lock
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks
+    return True
+
+
 def sweep_leftovers(folder: Path) -> list[str]:
     """Remove the temporary files that killed processes of this machine left, and return their names."""
     removed = []
@@ -133,7 +167,8 @@ def _is_stale(path: Path) -> bool:
     if match is None:
         return False
     if match["host"] == _host():
-        return not _is_alive(int(match["pid"]))
+        pid = int(match["pid"])
+        return match["run"] != RUN if pid == os.getpid() else not _is_alive(pid)
     return time.time() - path.stat().st_mtime > LEFTOVER_SECONDS
 
 
@@ -148,16 +183,19 @@ def _is_alive(pid: int) -> bool:
 
 
 def _host() -> str:
-    """Return where process ids mean what they mean here: this machine, and in it this namespace of process ids."""
-    try:
+    """Return where process ids mean what they mean here: this machine since it started, this namespace of process ids.
+
+    Machines on a network are often called alike.
+    """
+    boot, namespace = "", 0
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8")[:8]
         namespace = Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:
-        namespace = 0
-    return re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:64] + f"_{namespace}"
+    return re.sub(r"[^A-Za-z0-9.]", "_", f"{socket.gethostname()[:64]}_{boot}_{namespace}")
 
 
 def _temporary_in(folder: Path) -> Path:
-    return folder / f".picker-{os.getpid()}-{_host()}-{secrets.token_hex(4)}"
+    return folder / f".picker-{os.getpid()}-{_host()}-{RUN}{secrets.token_hex(4)}"
 
 
 def _open_new(path: Path, mode: Literal["w", "wb"]) -> IO[Any]:

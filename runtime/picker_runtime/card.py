@@ -10,6 +10,7 @@ from picker_runtime.errors import ModelError
 from picker_runtime.strict_json import require
 
 SCHEMA = 1
+"""To be raised with every new key: what an older picker does not know it must not use."""
 STATISTICS = ("median-mad-v1",)
 """Names of the intensity recipes that this version can measure."""
 MAX_CANDIDATES = 3840
@@ -149,6 +150,10 @@ class ModelCard:
             ModelError: E51, naming `subject` and the key, if a key is unknown, missing, mistyped or out of range.
         """
         try:
-            return strict_json.parse(cls, text)
+            return strict_json.parse(cls, text, schema=SCHEMA)
+        except strict_json.NewerSchemaError as error:
+            raise ModelError(
+                51, subject, str(error), "install that picker, or export the model with this one"
+            ) from error
         except ValueError as error:
             raise ModelError(51, subject, str(error), "correct the card, or export the model again") from error

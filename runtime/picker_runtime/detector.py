@@ -16,8 +16,8 @@ from picker_runtime.bundle import GRAPH, Bundle
 from picker_runtime.detections import Detections
 from picker_runtime.engines import open_engine
 from picker_runtime.engines.base import Prefetching
-from picker_runtime.engines.choice import choose_both
-from picker_runtime.errors import InputError, UsageError
+from picker_runtime.engines.choice import choose_both, versions
+from picker_runtime.errors import EngineError, InputError, UsageError
 from picker_runtime.geometry import Triple
 from picker_runtime.intensity import Intensity
 from picker_runtime.mask import Mask
@@ -98,14 +98,16 @@ class Picker:
             "engine_reason": self.choice.reason,
             "precision": self.precision,
         }
-        self._entered = False
+        self._process: int | None = None  # the one that opened the engine
         self._lock = RLock()
 
     def __enter__(self) -> Self:
-        if not self._entered:
-            self.bundle.check_unchanged()
-            self._engine.__enter__()
-            self._entered = True
+        self._check_process()
+        with self._lock:
+            if self._process is None:
+                self.bundle.check_unchanged()
+                self._engine.__enter__()
+                self._process = os.getpid()
         return self
 
     def __exit__(
@@ -115,9 +117,11 @@ class Picker:
 
     def close(self) -> None:
         """Free the engine; the next detection opens it again."""
+        if self._process != os.getpid():
+            return  # not open, or another process's to free
         with self._lock:
-            if self._entered:
-                self._entered = False
+            if self._process is not None:
+                self._process = None
                 self._engine.__exit__(None, None, None)
 
     def detect(
@@ -149,6 +153,7 @@ class Picker:
         chosen = of_classes(resolved, names)
         options: dict[str, Any] = {"invert": invert, "mode0": mode0, "voxel_size": voxel_size, "classes": names}
         stages = Stages()
+        self._check_process()
         with self._lock:
             self.__enter__()
             with _open(source, voxel_size, mode0) as tomogram:
@@ -163,12 +168,17 @@ class Picker:
     def expect(self, path: str | os.PathLike[str], *, mode0: ByteSign | None = None) -> None:
         """Tell which tomogram comes after the next one, so that engines that can read it meanwhile do.
 
-        What is wrong with it shows when its turn comes.
+        What is wrong with it shows when its turn comes; an engine that is not open has no use for it.
         """
-        self.__enter__()
-        if isinstance(self._engine, Prefetching):
+        if self._process == os.getpid() and isinstance(self._engine, Prefetching):
             with suppress(InputError), MrcFile(path, mode0=mode0) as file:
                 self._engine.prefetch(file.raw())
+
+    def _check_process(self) -> None:
+        """Refuse an engine that came with a fork: its threads are not here, its answers are for the other process."""
+        if self._process not in (None, os.getpid()):
+            problem = "was opened in another process, from which this one was forked"
+            raise EngineError(61, "this Picker", problem, "open one in each process, or start processes by spawn")
 
     def _picked(
         self,
@@ -201,6 +211,7 @@ class Picker:
             timings=stages.seconds,
             warnings=tuple(warnings),
             options=self._options | options,
+            software=versions(self._engine.name),
         )
         return Detection(picks=picks, candidates=candidates, record=record, class_names=card.class_names)
 

@@ -14,7 +14,7 @@ from picker_runtime.atomic import check_writable_folder
 from picker_runtime.bundle import Bundle, known_models
 from picker_runtime.engines import ENGINES, open_engine
 from picker_runtime.engines.base import Candidates, TileTooLarge
-from picker_runtime.engines.cache import cache_folder
+from picker_runtime.engines.cache import EngineCache, cache_folder
 from picker_runtime.engines.choice import GPU_ENGINES, choose_engine, installed, obstacle_to_choosing, precisions_of
 from picker_runtime.engines.driver import probe_driver
 from picker_runtime.engines.threads import available_threads
@@ -120,7 +120,13 @@ def _cache() -> Finding:
             f"cache {folder}: {error.problem}; picker runs without it. Fix: set PICKER_CACHE_DIR to a folder of yours"
         )
         return Finding(text=text, mark="-")
-    return Finding(text=f"cache {folder} is writable")
+    engines = EngineCache()
+    if trouble := engines.trouble():
+        text = (
+            f"{trouble}; engines are built anew by every process. Fix: set PICKER_CACHE_DIR to a folder of yours alone"
+        )
+        return Finding(text=text, mark="-")
+    return Finding(text=f"cache {folder} is writable, its engines take {engines.size / 1e6:.0f} MB")
 
 
 def _model(name: str) -> Iterator[Finding]:

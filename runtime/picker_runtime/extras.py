@@ -23,12 +23,16 @@ def require(module: str, *, extra: str | None = None) -> ModuleType:
 
 def missing_package(error: Exception, program: str) -> UsageError | None:
     """Return E82 if an error says that a package is not installed which a program's own extra brings, else None."""
-    package = (getattr(error, "name", None) or "").partition(".")[0]
-    if not isinstance(error, ModuleNotFoundError) or program not in EXTRAS or package.startswith("picker_"):
+    name = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or program not in EXTRAS or name.startswith("picker_"):
         return None
-    return _unusable(package, error, EXTRAS[program])
+    return _unusable(name, error, EXTRAS[program])
+
+
+def package(extra: str | None) -> str:
+    """Return what pip calls an extra of ours, or without one the base installation."""
+    return f"picker-cryoet[{extra}]" if extra else "picker-cryoet"
 
 
 def _unusable(module: str, error: ImportError, extra: str | None) -> UsageError:
-    package = f"picker-cryoet[{extra}]" if extra else "picker-cryoet"
-    return UsageError(82, module, f"not usable here ({error})", f"pip install '{package}'")
+    return UsageError(82, module, f"not usable here ({error})", f"pip install '{package(extra)}'")

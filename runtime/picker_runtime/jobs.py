@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from picker_runtime.atomic import check_writable_folder, sweep_leftovers
+from picker_runtime.atomic import check_writable_folder, holding, sweep_leftovers
 from picker_runtime.batch import BatchResult, run_batch
 from picker_runtime.detector import Detection, Picker
 from picker_runtime.errors import InputError, UsageError
@@ -161,6 +161,9 @@ def _prepare(settings: DetectSettings | PicksSettings, targets: Collection[tuple
     if not targets:
         raise UsageError(80, "INPUT", "none given", "give one or more files")
     check_formats(settings.formats)
+    if settings.relion_centre != "core" and "relion5" not in settings.formats:
+        problem = f"{settings.relion_centre} is for RELION's files, and none are asked for"
+        raise UsageError(80, "--relion-centre", problem, "add --format relion5")
     check_targets(targets)
     for folder in sorted({target.parent for _, target in targets}):
         check_writable_folder(folder)
@@ -170,7 +173,8 @@ def _prepare(settings: DetectSettings | PicksSettings, targets: Collection[tuple
 def _write(
     target: Path, detection: Detection, tomogram: Path | None, settings: DetectSettings | PicksSettings
 ) -> Detection:
-    return write_outputs(
-        target, detection, tomogram=tomogram, formats=settings.formats, relion_centre=settings.relion_centre,
-        again=isinstance(settings, PicksSettings),
-    )  # fmt: skip
+    with holding(target.parent):
+        return write_outputs(
+            target, detection, tomogram=tomogram, formats=settings.formats, relion_centre=settings.relion_centre,
+            again=isinstance(settings, PicksSettings),
+        )  # fmt: skip

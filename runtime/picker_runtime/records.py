@@ -52,6 +52,7 @@ class DetectionRecord:
     timings: seconds by stage.
     outputs: names of the files written beside the record.
     formats: those that were asked for besides csv, each with the centre that RELION's coordinates start at.
+    software: versions by distribution: of picker, of numpy and of the engine's library.
 
     Raises:
         ValueError: for an unknown schema, an impossible size, or a class the model does not have.
@@ -70,6 +71,7 @@ class DetectionRecord:
     outputs: tuple[str, ...] = ()
     formats: dict[str, Literal["core", "python"]] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    software: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -95,7 +97,9 @@ class DetectionRecord:
             InputError: E44, naming `subject` and the key, if it is not exactly a record.
         """
         try:
-            return strict_json.parse(cls, text)
+            return strict_json.parse(cls, text, schema=SCHEMA)
+        except strict_json.NewerSchemaError as error:
+            raise InputError(44, subject, str(error), "install that picker, or run `detect` again") from error
         except ValueError as error:
             raise InputError(44, subject, f"not a detection record: {error}", "run `detect` again") from error
 

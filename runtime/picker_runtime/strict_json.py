@@ -20,14 +20,21 @@ def dump(value: object) -> str:
     return json.dumps(dataclasses.asdict(value), indent=2, allow_nan=False) + "\n"  # type: ignore[call-overload]
 
 
-def parse(kind: type[T], text: str) -> T:
-    """Return the dataclass that the text holds.
+class NewerSchemaError(ValueError):
+    """The text was written by a newer version, whose keys may mean what this one does not know."""
+
+
+def parse(kind: type[T], text: str, *, schema: int) -> T:
+    """Return the dataclass that the text holds; a `schema` in it that is above the one given is all that is read.
 
     Raises:
         ValueError: saying where (`classes[0].threshold`), what was found and what was expected.
+        NewerSchemaError: for a newer schema.
     """
     try:
         value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_finite, parse_float=_finite)
+        if isinstance(value, dict) and type(value.get("schema")) is int and value["schema"] > schema:
+            raise NewerSchemaError(f"was written by a newer picker: schema {value['schema']}, this one reads {schema}")
         result: T = _convert(value, kind, "")
     except RecursionError as error:
         raise ValueError("nested too deeply") from error

@@ -35,9 +35,9 @@ def test_it_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
         for source in SOURCES
         for path in (ROOT / source).rglob("*.py")
     }
-    kernel = "picker_runtime/engines/cut.cu"
-    data = {name for name in names if not name.endswith(".py")} - {kernel}
-    assert names - data == modules | {kernel}
+    others = {"picker_runtime/engines/cut.cu", *(f"{Path(source).name}/py.typed" for source in SOURCES)}
+    data = {name for name in names if not name.endswith(".py")} - others
+    assert names - data == modules | others
     assert {
         name for name in data if not name.startswith(("picker_runtime/models/", "picker_runtime/samples/"))
     } == set()

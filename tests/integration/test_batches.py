@@ -155,7 +155,8 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
     [
         ["--threshold", "2"], ["--threshold", "0.001"], ["--threshold", "blob=0.4"], ["--classes", "blob"],
         ["--classes", ","], ["--format", "word"], ["--engine", "abacus"], ["--tile", "8"], ["--tile", "1,2"],
-        ["--batch", "0"], ["--mode0", "odd"], ["--relion-centre", "left"], ["--voxel-size", "-3"],
+        ["--batch", "0"], ["--mode0", "odd"], ["--relion-centre", "left"], ["--relion-centre", "python"],
+        ["--relion-centre", "python", "--format", "shrec"], ["--voxel-size", "-3"],
         ["--threads", "many"], ["--no-such-option"],
     ],
     ids=" ".join,

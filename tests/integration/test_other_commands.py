@@ -1,6 +1,8 @@
 """`info`, `sample`, `doctor`, `--version` and `--print-config` through the command line."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,13 @@ def test_doctor_ends_with_the_first_failure_s_status(tmp_path: Path, monkeypatch
     outcome = picker("doctor")
     assert outcome.status == 4
     assert "FAIL  E50 " in outcome.stdout
+
+
+def test_the_package_runs_as_the_command_does() -> None:
+    command = [sys.executable, "-m", "picker_runtime", "detect", "--no-such-option"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("picker: E80 picker-runtime detect: ")
 
 
 def test_version() -> None:

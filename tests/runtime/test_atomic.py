@@ -1,12 +1,14 @@
 """Atomic writes: complete or not there, mapped errors, leftovers swept."""
 
 import errno
+import fcntl
 import os
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,9 +171,11 @@ def test_a_killed_writer_leaves_the_old_file_and_a_leftover_that_is_swept(tmp_pa
 
 def test_sweeping_spares_the_living_other_machines_and_strangers(tmp_path: Path) -> None:
     host = atomic._host()
-    spared = [f".picker-{os.getpid()}-{host}-00000000", ".picker-999999999-elsewhere-00000000", ".picker-notes"]
-    spared.append(f".picker-999999999-{socket.gethostname()}-00000000")  # of another namespace of process ids
-    stale = [f".picker-999999999-{host}-00000000", ".picker-1-elsewhere-00000001"]
+    own, other, one = f"{atomic.RUN}00000000", "0" * 16, "0" * 15 + "1"
+    spared = [f".picker-{os.getpid()}-{host}-{own}", f".picker-999999999-elsewhere-{other}", ".picker-notes"]
+    spared.append(f".picker-999999999-{socket.gethostname()}-{other}")  # of another namespace of process ids
+    stale = [f".picker-999999999-{host}-{other}", f".picker-1-elsewhere-{one}"]
+    stale.append(f".picker-{os.getpid()}-{host}-{other}")  # of one that had this number before, as in a container
     for name in [*spared, *stale]:
         (tmp_path / name).touch()
     long_ago = time.time() - 2 * atomic.LEFTOVER_SECONDS
@@ -180,3 +184,45 @@ def test_sweeping_spares_the_living_other_machines_and_strangers(tmp_path: Path)
         os.utime(tmp_path / name, (long_ago, long_ago))  # or a clock that was set forward
     assert atomic.sweep_leftovers(tmp_path) == sorted(stale)
     assert names(tmp_path) == sorted(spared)
+
+
+def test_machines_that_are_called_alike_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "localhost")
+    here = atomic._host()
+    assert here.startswith("localhost_")
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: "another-boot-of-another-machine")
+    assert atomic._host() != here
+
+
+def test_who_holds_a_folder_makes_others_wait_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with atomic.holding(tmp_path):
+            order.append("second")
+
+    with atomic.holding(tmp_path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.3)
+        order.append("first")
+    thread.join(20)
+    assert order == ["first", "second"]
+    monkeypatch.setattr(atomic, "HOLD_SECONDS", 0.1)
+    with atomic.holding(tmp_path):
+        second()
+    assert order[2:] == ["second"]
+
+
+def test_a_folder_that_cannot_be_held_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with atomic.holding(tmp_path / "none"):
+        pass
+
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    began = time.monotonic()
+    with atomic.holding(tmp_path), atomic.holding(tmp_path):
+        pass
+    assert time.monotonic() - began < 5

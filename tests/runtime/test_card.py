@@ -47,7 +47,7 @@ def test_the_text_is_the_same_after_a_round_trip() -> None:
     [
         ("treshold", 0.5, "unknown key 'treshold'"),
         ("nms_fracton", 0.5, "unknown key 'nms_fracton'; the nearest known key is 'nms_fraction'"),
-        ("schema", 2, "schema is 2, this version reads 1"),
+        ("schema", 0, "schema is 0, this version reads 1"),
         ("name", "../x", "name is '../x'"),
         ("name", 3, "name is 3, expected a string"),
         ("classes", [], "expected at least one"),
@@ -111,3 +111,9 @@ def test_a_tile_holds_at_least_its_candidates() -> None:
     content = {**json.loads(CARD.to_json()), "tile": [8, 8, 8], "halo": 0, "max_candidates": 65}
     with pytest.raises(ModelError, match=r"max_candidates is 65.*no more than a tile's cells"):
         ModelCard.from_json(json.dumps(content), subject="card.json")
+
+
+def test_a_card_of_a_newer_picker_is_called_so_whatever_else_it_holds() -> None:
+    newer = json.dumps(json.loads(CARD.to_json()) | {"schema": 2, "padding": 3})
+    with pytest.raises(ModelError, match=r"E51 card\.json: was written by a newer picker: schema 2.* install that"):
+        ModelCard.from_json(newer, subject="card.json")

@@ -304,3 +304,63 @@ def test_memory_does_not_grow_with_the_volume(model: Path, tmp_path: Path) -> No
     (few, small), (many, large) = (peak_memory(model, tmp_path / f"{name}.mrc") for name in ("one", "four"))
     assert (few, many) == (320, 1280), (small, large)
     assert large < 1.05 * small < 1.05 * 1430
+
+
+def test_a_picker_is_of_no_use_in_a_process_that_was_forked(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Picker(model, threads=1) as picker:
+        monkeypatch.setattr("picker_runtime.detector.os.getpid", lambda: 1)
+        for use in (lambda: picker.detect(VOLUME, voxel_size=10.0), picker.__enter__):
+            with pytest.raises(EngineError, match="E61 this Picker: was opened in another process"):
+                use()
+        picker.close()  # the other process's engine is left alone
+        monkeypatch.undo()
+        assert len(picker.detect(VOLUME, voxel_size=10.0).picks)
+    with Picker(model, threads=1) as unopened:
+        unopened.close()
+        monkeypatch.setattr("picker_runtime.detector.os.getpid", lambda: 1)
+        assert len(unopened.detect(VOLUME, voxel_size=10.0).picks)
+
+
+def test_two_threads_open_the_engine_once(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picker = Picker(model, threads=1)
+    opened: list[float] = []
+
+    class Slow:
+        def __enter__(self) -> None:
+            opened.append(time.monotonic())
+            time.sleep(0.3)
+
+        def __exit__(self, *rest: object) -> None: ...
+
+    monkeypatch.setattr(picker, "_engine", Slow())
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: picker.__enter__(), range(2)))
+    assert len(opened) == 1
+
+
+def test_what_comes_next_does_not_open_an_engine(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mrc(tmp_path / "a.mrc", VOLUME, 10.0)
+
+    class Reading:
+        announced = 0
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *rest: object) -> None: ...
+
+        def prefetch(self, voxels: object) -> None:
+            self.announced += 1
+
+    picker, engine = Picker(model, threads=1), Reading()
+    monkeypatch.setattr(picker, "_engine", engine)
+    picker.expect(tmp_path / "a.mrc")
+    assert engine.announced == 0
+    with picker:
+        picker.expect(tmp_path / "a.mrc")
+    assert engine.announced == 1
+
+
+def test_the_record_says_which_software_found_the_picks(picker: Picker) -> None:
+    software = picker.detect(VOLUME, voxel_size=10.0).record.software
+    assert {"numpy": np.__version__}.items() <= software.items()
+    assert set(software) == {"picker-cryoet", "numpy", picker.choice.engine}

@@ -110,6 +110,20 @@ def test_a_cache_that_cannot_be_written_is_no_failure(models: Path, monkeypatch:
     assert any("runs without it" in finding.text for finding in findings)
 
 
+def test_a_cache_that_others_may_write_is_told_as_such(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = models / "shared/engines"
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    monkeypatch.setenv("PICKER_CACHE_DIR", str(models / "shared"))
+    [line] = [finding for finding in examine(gemm=False) if finding.text.startswith("cache ")]
+    assert (line.mark, line.exit_status) == ("-", 0)
+    assert "may be written by others" in line.text
+    folder.chmod(0o700)
+    (folder / "x.plan").write_bytes(b"0" * 2_000_000)
+    [line] = [finding for finding in examine(gemm=False) if finding.text.startswith("cache ")]
+    assert line.text.endswith("is writable, its engines take 2 MB")
+
+
 def test_the_gemm_rate_is_that_of_the_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([0.0, 0.5, 1.0, 1.25, 2.0, 3.0])  # products of 0.5, 0.25 and 1 s
     monkeypatch.setattr("picker_runtime.doctor.time.perf_counter", lambda: next(ticks))
@@ -220,7 +234,10 @@ def test_the_onnx_runtime_for_cpus_is_no_failed_gpu_engine(models: Path, monkeyp
     assert status(findings) == 0
     [line] = [finding for finding in findings if finding.text.startswith("engine cuda: ")]
     assert line.mark == "-"
-    assert "is the one for CPUs. Fix: pip uninstall onnxruntime, then pip install 'picker-cryoet[cuda]'" in line.text
+    assert (
+        "is the one for CPUs. Fix: pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'picker-cryoet[cuda]'"
+        in line.text
+    )
 
 
 def test_a_gpu_engine_that_fails_is_status_5_with_its_fix(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_round_trip_through_a_file(tmp_path: Path) -> None:
     ("change", "problem"),
     [
         ({"flor": 0.1}, "unknown key 'flor'; the nearest known key is 'floor'"),
-        ({"schema": 2}, "schema is 2, expected 1"),
+        ({"schema": 0}, "schema is 0, expected 1"),
         ({"floor": 1.5}, "floor is 1.5"),
         ({"candidates": "17"}, "candidates is"),
         ({"thresholds": {"9xyz": 0.5}}, "class '9xyz' is not one of 1bxn, 4d8q"),
@@ -76,3 +76,9 @@ def test_a_record_checks_itself_when_it_is_made() -> None:
 def test_paths_are_seen_from_the_records_folder(tmp_path: Path) -> None:
     assert path_from(tmp_path / "picks", tmp_path / "data" / "a.mrc") == "../data/a.mrc"
     assert path_from(tmp_path, tmp_path / "a.mrc") == "a.mrc"
+
+
+def test_a_record_of_a_newer_picker_is_called_so() -> None:
+    newer = json.dumps(json.loads(RECORD.to_json()) | {"schema": 2, "gain": 1})
+    with pytest.raises(InputError, match=r"E44 a\.json: was written by a newer picker: schema 2, this one reads 1\."):
+        DetectionRecord.from_json(newer, subject="a.json")

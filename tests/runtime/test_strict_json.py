@@ -34,11 +34,11 @@ def test_round_trip() -> None:
         free={"x": [1, {}]},
         sides={"a": "right"},
     )
-    assert strict_json.parse(Outer, strict_json.dump(value)) == value
+    assert strict_json.parse(Outer, strict_json.dump(value), schema=1) == value
 
 
 def test_a_whole_number_serves_as_a_number() -> None:
-    size = strict_json.parse(Inner, '{"size": 2}').size
+    size = strict_json.parse(Inner, '{"size": 2}', schema=1).size
     assert size == 2.0
     assert isinstance(size, float)
 
@@ -69,9 +69,18 @@ def test_a_whole_number_serves_as_a_number() -> None:
 )
 def test_refusals_say_where_and_what(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem.replace("[0]", r"\[0\]")):
-        strict_json.parse(Inner if text.startswith('{"size"') else Outer, text)
+        strict_json.parse(Inner if text.startswith('{"size"') else Outer, text, schema=1)
 
 
 def test_not_a_number_is_never_written() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         strict_json.dump(Inner(size=float("nan")))
+
+
+@pytest.mark.parametrize("text", ['{"schema": 3, "size": 2}', '{"schema": 3, "new": {}}'])
+def test_of_a_newer_schema_nothing_else_is_judged(text: str) -> None:
+    with pytest.raises(strict_json.NewerSchemaError, match="newer picker: schema 3, this one reads 2"):
+        strict_json.parse(Inner, text, schema=2)
+    with pytest.raises(ValueError, match="unknown key") as refusal:
+        strict_json.parse(Inner, text, schema=3)
+    assert not isinstance(refusal.value, strict_json.NewerSchemaError)

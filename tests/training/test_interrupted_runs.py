@@ -1,6 +1,8 @@
 """Runs that are killed, stopped, starved of disk or started twice: one clear line, and a checkpoint to go on from."""
 
 import csv
+import errno
+import fcntl
 import os
 import resource
 import subprocess
@@ -167,6 +169,14 @@ def test_a_full_disk_ends_the_run_and_the_checkpoint_before_goes_on(
     assert not list(run.glob(".picker-*"))
     assert fit(run, "--steps", "8") == 0
     assert [row["step"] for row in rows(run / "log.csv")] == [str(step + 1) for step in range(8)]
+
+
+def test_where_there_are_no_locks_a_run_is_not_held(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(stream: object, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert fit(tmp_path / "run", "--steps", "1") == 0
 
 
 def test_a_folder_takes_one_run_at_a_time(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

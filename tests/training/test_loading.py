@@ -3,9 +3,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from training.phantoms import OneScene
 
+from picker_runtime.errors import OutputError
 from picker_training.augmentation import Augmentation
 from picker_training.datasets.scenes import StoredScene
 from picker_training.loading import FIRST_SOURCES, SAMPLES_PER_SOURCE, Batch, SampleDataset, batches
@@ -54,6 +56,29 @@ def test_the_seed_counts(stored_scene: StoredScene) -> None:
 
 def test_a_worker_makes_the_same_samples(stored_scene: StoredScene) -> None:
     assert_equal(stream(stored_scene, workers=1), stream(stored_scene))
+
+
+class FullDisk:
+    """A pool whose third sample finds the disk full."""
+
+    seed, size = 0, 4
+
+    def __init__(self, scene: StoredScene) -> None:
+        self._scene, self._asked = scene, 0
+
+    def __getitem__(self, number: int) -> StoredScene:
+        self._asked += 1
+        if self._asked > 2:
+            raise OutputError(71, "scenes/0003.npy", "the disk is full", "make room")
+        return self._scene
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_ours_arrives_as_it_is(workers: int, stored_scene: StoredScene) -> None:
+    stream = batches(FullDisk(stored_scene), AUGMENTATION, batch=2, first_step=0, steps=4, workers=workers)  # type: ignore[arg-type]
+    assert len(next(stream).positions) == 2
+    with pytest.raises(OutputError, match=r"E71 scenes/0003\.npy: the disk is full\. Fix: make room\."):
+        next(stream)
 
 
 def test_the_first_samples_come_from_few_scenes_and_later_ones_from_all(stored_scene: StoredScene) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from training.phantoms import CLASSES, SMALL, write_phantoms
 
+from picker_runtime import atomic
 from picker_runtime.bundle import Bundle
 from picker_runtime.errors import UsageError
 from picker_training import cli, training_data
@@ -109,6 +110,15 @@ def test_a_run_may_be_made_longer(tmp_path: Path) -> None:
     longer = replace(CONFIG, optimiser=replace(CONFIG.optimiser, steps=30))
     prepare_run(tmp_path, longer)
     assert load_config(tmp_path / "config.toml") == longer
+
+
+def test_what_a_killed_run_left_is_swept(tmp_path: Path) -> None:
+    (tmp_path / "scenes").mkdir()
+    left = [folder / f".picker-999999999-{atomic._host()}-{'0' * 16}" for folder in (tmp_path, tmp_path / "scenes")]
+    for path in left:
+        path.touch()
+    prepare_run(tmp_path, CONFIG)
+    assert [path for path in left if path.exists()] == []
 
 
 def test_a_run_keeps_its_kind_of_optimiser(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from picker_runtime.errors import PickerError
 from picker_training.augmentation import Augmentation, Sample, SampleSource, happens, make_sample, mixed
 
 
@@ -52,8 +53,11 @@ FIRST_SOURCES, SAMPLES_PER_SOURCE = 8, 8
 first asked for, which takes longer than several steps."""
 
 
-class SampleDataset(Dataset[Sample]):
-    """Samples by running number, whatever worker or rank asks for them and however often the run was resumed."""
+class SampleDataset(Dataset[Sample | PickerError]):
+    """Samples by running number, whatever worker or rank asks for them and however often the run was resumed.
+
+    An error of ours takes the place of its sample: raised in a worker it would arrive as one of PyTorch's.
+    """
 
     def __init__(self, pool: Pool, augmentation: Augmentation, *, first: int, count: int) -> None:
         self._pool = pool
@@ -64,7 +68,13 @@ class SampleDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Sample | PickerError:
+        try:
+            return self._mixed(index)
+        except PickerError as error:
+            return error
+
+    def _mixed(self, index: int) -> Sample:
         number = self._first + index
         rng = np.random.default_rng((self._pool.seed, number, 7))
         sample = self._sample(number, rng)
@@ -86,6 +96,12 @@ def collate(samples: list[Sample]) -> Batch:
         [torch.from_numpy(s.ignored) for s in samples],
         _stacked_unknown(samples),
     )
+
+
+def _collate_or_error(samples: list[Sample | PickerError]) -> Batch | PickerError:
+    """Return the batch, or the first error that stands in place of a sample."""
+    errors = [sample for sample in samples if isinstance(sample, PickerError)]
+    return errors[0] if errors else collate([sample for sample in samples if isinstance(sample, Sample)])
 
 
 def concatenated(batches: Sequence[Batch]) -> Batch:
@@ -120,18 +136,25 @@ def batches(
     rank: int = 0,
     ranks: int = 1,
 ) -> Iterator[Batch]:
-    """Yield the batches of steps `first_step .. steps - 1`; of several ranks each gets its share of every batch."""
+    """Yield the batches of steps `first_step .. steps - 1`; of several ranks each gets its share of every batch.
+
+    Raises:
+        InputError, OutputError: as the pool, if a source cannot be read or kept.
+    """
     dataset = SampleDataset(pool, augmentation, first=first_step * batch, count=(steps - first_step) * batch)
     loader = DataLoader(
         dataset,
         batch_sampler=shares(batch, steps - first_step, rank=rank, ranks=ranks),
-        collate_fn=collate,
+        collate_fn=_collate_or_error,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_begin_worker if workers else None,
     )
-    yield from loader
+    for loaded in loader:
+        if isinstance(loaded, PickerError):
+            raise loaded
+        yield loaded
 
 
 def shares(batch: int, steps: int, *, rank: int, ranks: int) -> list[list[int]]:

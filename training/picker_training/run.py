@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from picker_runtime.atomic import write_text
+from picker_runtime.atomic import sweep_leftovers, write_text
 from picker_runtime.bundle import Bundle
 from picker_runtime.engines.threads import available_threads
 from picker_runtime.errors import UsageError
@@ -38,7 +38,7 @@ from picker_training.run_log import REPORT_EVERY, Note, RunLog
 from picker_training.run_log import Score as Score
 from picker_training.torch_engine import TorchEngine
 from picker_training.trainer import Progress, Trainer
-from picker_training.training_data import TrainingData, open_data
+from picker_training.training_data import SCENES, TrainingData, open_data
 
 CONFIG, CLASSES, BEGUN_WITH = "config.toml", "classes.json", "begun_with.json"
 
@@ -50,6 +50,8 @@ def prepare_run(folder: Path, config: TrainingConfig) -> None:
         UsageError: E83 if the folder holds a run with another network, seed, data or kind of optimiser.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for place in (folder, folder / SCENES):
+        sweep_leftovers(place)
     stored = folder / CONFIG
     if stored.exists():
         before = load_config(stored)

@@ -1,5 +1,6 @@
 """The lock of a run's folder: two processes that train in it would overwrite each other's checkpoints."""
 
+import errno
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from picker_runtime.atomic import output_error
 from picker_runtime.errors import OutputError
 
 FILE = "lock"
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
+"""What file systems without locks say, such as Lustre as it often is mounted: a run there is not held."""
 
 
 @contextmanager
@@ -33,5 +36,6 @@ def locked(folder: Path) -> Iterator[None]:
                 70, str(folder), problem, "wait for it to end, or choose another folder with -o"
             ) from error
         except OSError as error:
-            raise output_error(path, error) from error
+            if error.errno not in NO_LOCKS:
+                raise output_error(path, error) from error
         yield

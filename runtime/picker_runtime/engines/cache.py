@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -21,6 +21,9 @@ from picker_runtime.errors import EngineError, OutputError
 ENGINES = "engines"
 OTHERS_MAY_WRITE = 0o022
 POLL_SECONDS = 0.2
+PLAN, LOCK = ".plan", ".lock"
+MOST_BYTES = 2**30
+"""Of all plans, some 8 MB each: beyond it those go that have been of no use for longest."""
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -79,11 +82,16 @@ class EngineCache:
     @property
     def is_private(self) -> bool:
         """Whether what stands in the folder can be trusted and kept."""
-        return not self._trouble()
+        return not self.trouble()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that stands in the folder."""
+        return sum(size for _, _, size in self._files())
 
     def path(self, key: PlanKey) -> Path:
         """Return where the plan of this key stands."""
-        return self.folder / f"{key.digest}.plan"
+        return self.folder / f"{key.digest}{PLAN}"
 
     def get(self, key: PlanKey, *, build: Callable[[], bytes], load: Callable[[bytes], T], say: Say) -> Cached[T]:
         """Return what `load` makes of the plan with this key, built first where there is none.
@@ -94,10 +102,10 @@ class EngineCache:
             EngineError: E60 if a plan is refused that was built just now.
             Whatever else `build` and `load` raise.
         """
-        trouble = self._trouble()
+        trouble = self.trouble()
         if trouble:
             return Cached(_fresh(key, load, build()), f"{trouble}; the engine was built anew")
-        with _exclusive(self.path(key).with_suffix(".lock"), say):
+        with _exclusive(self.path(key).with_suffix(LOCK), say):
             plan, problem = self._read(key)
             if plan is not None:
                 try:
@@ -109,7 +117,7 @@ class EngineCache:
         notes = [note for note in (problem and f"{problem}: it was built again", stored) if note]
         return Cached(_fresh(key, load, plan), "; ".join(notes) or None)
 
-    def _trouble(self) -> str:
+    def trouble(self) -> str:
         """Make the folder; return why no plan in it can be trusted or kept, empty for no trouble."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -121,6 +129,29 @@ class EngineCache:
         if not os.access(self.folder, os.W_OK | os.X_OK):
             return f"cache {self.folder} cannot be written"
         return ""
+
+    def _files(self) -> list[tuple[Path, float, int]]:
+        """Return the files in the folder, when each was last of use, and their sizes."""
+        found = []
+        for path in self.folder.glob("*"):
+            with suppress(OSError):
+                facts = path.stat()
+                found.append((path, facts.st_mtime, facts.st_size))
+        return found
+
+    def _prune(self) -> None:
+        """Remove the plans that have been of no use for longest, with all that belongs to them, down to the limit."""
+        files = self._files()
+        plans = sorted((mtime, path) for path, mtime, _ in files if path.suffix == PLAN)
+        excess = sum(size for _, _, size in files) - MOST_BYTES
+        for _, plan in plans[:-1]:  # the last is the one just written
+            if excess <= 0:
+                return
+            for path, _, size in files:
+                if path.name.startswith(plan.stem) and path.suffix != LOCK:
+                    with suppress(OSError):
+                        path.unlink()
+                        excess -= size
 
     def _read(self, key: PlanKey) -> tuple[bytes | None, str]:
         """Return the plan, or None and what is wrong with it (nothing where it was never built)."""
@@ -134,6 +165,8 @@ class EngineCache:
             return None, f"the engine in the cache cannot be read ({error})"
         if hashlib.sha256(plan).hexdigest() != expected:
             return None, "the engine in the cache is damaged"
+        with suppress(OSError):
+            os.utime(path)  # it is of use
         return plan, ""
 
     def _write(self, key: PlanKey, plan: bytes) -> str:
@@ -144,6 +177,7 @@ class EngineCache:
             write_text(self.path(key).with_suffix(".json"), json.dumps(facts, indent=2) + "\n")
         except OutputError as error:
             return f"the engine could not be kept: {error.problem}"
+        self._prune()
         return ""
 
 

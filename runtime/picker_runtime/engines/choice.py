@@ -1,9 +1,12 @@
 """Which engine and which precision `auto` takes, and why; found out without importing any engine's library."""
 
+import re
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 
 from picker_runtime.engines.driver import Driver, probe_driver
 from picker_runtime.errors import EngineError, UsageError
@@ -19,6 +22,10 @@ LEAST_CUDA, LEAST_CAPABILITY = 13000, (7, 5)
 """Of a driver, and of a GPU, that the libraries of all our extras run with: they are CUDA 13's."""
 RTX_SERVES = ((8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
 """Compute capabilities that TensorRT-RTX 1.7 builds float32 3D convolutions for; its 7.5 has none."""
+BUILD = re.compile(r"package_name = '([\w-]+)'")
+"""The name of its own distribution in a file of ONNX Runtime's."""
+CLEAR_ONNXRUNTIME = "pip uninstall -y onnxruntime onnxruntime-gpu"
+"""Both: what is left of one after the other was taken away is of no use, but counts as installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +168,13 @@ def installed(distribution: str) -> str | None:
         return None
 
 
+def versions(engine: str) -> dict[str, str]:
+    """Return the versions of what a detection depends on, by distribution: picker, numpy, the engine's library."""
+    library = GPU_ENGINES[engine].distribution if engine in GPU_ENGINES else engine
+    found = {name: installed(name) for name in ("picker-cryoet", "numpy", library)}
+    return {name: number for name, number in found.items() if number is not None}
+
+
 def _unsuitable(name: str, driver: Driver) -> Obstacle | None:
     """Return why an engine will hardly work on this GPU, though whoever asks for it by name may try."""
     gpu = driver.gpus[0]
@@ -168,15 +182,25 @@ def _unsuitable(name: str, driver: Driver) -> Obstacle | None:
         return Obstacle(problem=f"needs CUDA 13, and this is the {driver}", fix="update the driver to 580 or later")
     if gpu.compute_capability < LEAST_CAPABILITY:
         return Obstacle(problem=f"CUDA 13 serves compute capabilities from 7.5 on, not {gpu}", fix="use another GPU")
-    if name == "cuda" and installed(GPU_ENGINES[name].distribution) is None:
+    if name == "cuda" and not _serves_gpus():
         return Obstacle(
             problem="the ONNX Runtime installed here is the one for CPUs",
-            fix=f"pip uninstall onnxruntime, then {install_line(name)}",
+            fix=f"{CLEAR_ONNXRUNTIME}, then {install_line(name)}",
         )
     if name != "tensorrt-rtx" or gpu.compute_capability in RTX_SERVES:
         return None
     served = ", ".join(f"{major}.{minor}" for major, minor in RTX_SERVES)
     return Obstacle(problem=f"serves compute capabilities {served}, not that of {gpu}", fix="use --engine cuda")
+
+
+def _serves_gpus() -> bool:
+    """Tell whether the folder that ONNX Runtime's builds for CPUs and GPUs share was last written by that for GPUs."""
+    origin = str(getattr(find_spec("onnxruntime"), "origin", None))
+    with suppress(OSError, UnicodeDecodeError):
+        stated = BUILD.search((Path(origin).parent / "capi/build_and_package_info.py").read_text("utf-8"))
+        if stated:
+            return "gpu" in stated[1]
+    return installed(GPU_ENGINES["cuda"].distribution) is not None
 
 
 def _found(module: str) -> bool:

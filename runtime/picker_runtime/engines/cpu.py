@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from picker_runtime.engines.base import Candidates, Source
 from picker_runtime.engines.threads import available_threads
 from picker_runtime.errors import EngineError, ModelError, UsageError
-from picker_runtime.extras import require
+from picker_runtime.extras import package, require
 from picker_runtime.tiling import Tile
 
 INPUTS = ("cubes", "mean", "inverse_std")
@@ -104,12 +104,16 @@ def load_library(module: str, *, extra: str | None = None) -> ModuleType:
     """Import an engine's library.
 
     Raises:
-        EngineError: E60, naming the pip line, if it is not installed.
+        EngineError: E60, naming the pip line, if it is not installed, or only what an uninstalled one left.
     """
     try:
-        return require(module, extra=extra)
+        library = require(module, extra=extra)
     except UsageError as error:
         raise EngineError(60, error.subject, error.problem, error.fix) from error
+    if getattr(library, "__file__", None) is None:
+        problem = f"is not whole: nothing but a folder ({', '.join(library.__path__)})"
+        raise EngineError(60, module, problem, f"remove it, then pip install '{package(extra)}'")
+    return library
 
 
 def _batches(tiles: Iterable[Tile], batch: int) -> Iterator[list[Tile]]:

@@ -28,7 +28,7 @@ OUT_OF_MEMORY = re.compile(
     r"Failed to allocate memory|smaller than requested bytes|out of memory|ALLOC(ATION)?_FAILED", re.I
 )
 """What the library says where its arena, CUDA, cuDNN or cuBLAS finds no room; it has no error of its own for that."""
-INSTALL = "pip uninstall onnxruntime, then pip install 'picker-cryoet[cuda]'"
+INSTALL = "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'picker-cryoet[cuda]'"
 OTHER = "update the driver, or use another --engine"
 
 

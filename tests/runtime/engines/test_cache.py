@@ -209,3 +209,25 @@ def test_the_folder_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert cache_folder() == Path("/somewhere")
     monkeypatch.delenv("PICKER_CACHE_DIR")
     assert cache_folder() == Path.home() / ".cache/picker"
+
+
+def test_beyond_the_limit_those_go_that_were_of_no_use_for_longest(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = Library()
+    keys = [replace(KEY, model=f"{number:064d}") for number in range(4)]
+    for age, key in enumerate(keys[:3]):
+        library.get(cache, key)
+        cache.path(key).with_suffix(".facts.kernels").write_bytes(b"compiled")
+        os.utime(cache.path(key), (1000 + age, 1000 + age))
+    library.get(cache, keys[0])  # of use again
+    size = cache.size
+    assert size == sum(path.stat().st_size for path in cache.folder.iterdir())
+    monkeypatch.setattr(cache_module, "MOST_BYTES", size)
+    library.get(cache, keys[3])
+    left = {path.name.partition(".")[0] for path in cache.folder.iterdir() if path.suffix != ".lock"}
+    assert left == {keys[number].digest for number in (0, 2, 3)}
+    assert cache.size <= size
+    monkeypatch.setattr(cache_module, "MOST_BYTES", 0)
+    library.get(cache, replace(KEY, model="ef" * 32))
+    assert [path.suffix for path in cache.folder.glob("*.plan")] == [".plan"]  # what was just built stays

@@ -2,6 +2,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -155,3 +156,30 @@ def test_a_precision_that_an_engine_or_a_model_has_not_is_refused(
 def test_half_precision_without_a_gpu_is_refused_and_not_replaced() -> None:
     with pytest.raises(UsageError, match="the engine openvino runs fp32 and int8"):
         choose_both("auto", "fp16", {"fp32", "fp16"}, ABSENT)
+
+
+@pytest.mark.parametrize(("build", "engine"), [("onnxruntime", "openvino"), ("onnxruntime-gpu", "cuda")])
+def test_of_two_onnx_runtimes_the_one_installed_last_counts(
+    build: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, {"onnxruntime", "cuda.bindings", "onnxruntime-gpu"})
+    (tmp_path / "capi").mkdir()
+    (tmp_path / "capi/build_and_package_info.py").write_text(f"package_name = '{build}'\n__version__ = '1.32.0'\n")
+    there = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(
+        choice_module, "find_spec", lambda module: there if module in ("onnxruntime", "cuda.bindings") else None
+    )
+    chosen = choose_engine(driver())
+    assert chosen.engine == engine
+    assert ("uninstall -y onnxruntime onnxruntime-gpu" in chosen.reason or "for CPUs" in chosen.reason) == (
+        engine == "openvino"
+    )
+
+
+def test_the_versions_are_those_of_picker_numpy_and_the_engine_s_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice_module, "installed", lambda name: f"{name} 1" if name != "numpy" else None)
+    assert choice_module.versions("tensorrt-rtx") == {
+        "picker-cryoet": "picker-cryoet 1",
+        "tensorrt-rtx-cu13": "tensorrt-rtx-cu13 1",
+    }
+    assert "openvino" in choice_module.versions("openvino")

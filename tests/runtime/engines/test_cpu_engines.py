@@ -3,6 +3,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
@@ -131,6 +132,14 @@ def test_a_missing_library_is_an_engine_error(name: str, graph: Path, monkeypatc
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(EngineError, match=r"E60 .*pip install 'picker-cryoet"), open_engine(name, graph):
         pass
+
+
+def test_what_an_uninstalled_library_left_is_no_library(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remnant = ModuleType("onnxruntime")
+    remnant.__path__ = ["/lib/onnxruntime"]
+    monkeypatch.setitem(sys.modules, "onnxruntime", remnant)
+    with pytest.raises(EngineError, match=r"E60 onnxruntime: is not whole: nothing but a folder \(/lib/onnxruntime\)"):
+        open_engine("onnxruntime", graph).__enter__()
 
 
 def test_auto_is_the_first_and_a_stranger_is_refused(graph: Path) -> None:

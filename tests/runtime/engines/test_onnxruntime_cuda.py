@@ -125,7 +125,7 @@ def test_a_session_without_the_gpu_is_refused(
 
 def test_the_build_for_cpus_is_refused() -> None:
     assert CUDA not in onnxruntime.get_available_providers()
-    with pytest.raises(EngineError, match=r"E60 cuda: .*for CPUs. Fix: pip uninstall onnxruntime"):
+    with pytest.raises(EngineError, match=r"E60 cuda: .*for CPUs. Fix: pip uninstall -y onnxruntime"):
         import_onnxruntime_gpu()
 
 

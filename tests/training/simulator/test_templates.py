@@ -188,6 +188,13 @@ def test_a_name_may_go_on_after_an_underscore_only(tmp_path: Path) -> None:
     assert find_template(tmp_path, "9abc").name == "9abc_cut.mrc"
 
 
+def test_names_of_files_may_be_in_upper_case(tmp_path: Path) -> None:
+    for name in ("1BXN.cif", "4CR2_fitted.pdb"):
+        (tmp_path / name).touch()
+    assert find_template(tmp_path, "1bxn") == tmp_path / "1BXN.cif"
+    assert find_template(tmp_path, "4cr2") == tmp_path / "4CR2_fitted.pdb"
+
+
 def test_a_missing_template_is_named(tmp_path: Path) -> None:
     (tmp_path / "9abc.txt").write_text("no map")
     with pytest.raises(UsageError, match="'9abc'") as caught:

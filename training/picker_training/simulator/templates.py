@@ -81,12 +81,12 @@ def load_templates(
 def find_template(folder: Path, name: str) -> Path:
     """Return the best file for a name: biological assemblies before other maps, fine grids first, atomic models last.
 
-    A file belongs to a name if its stem is the name or starts with the name and an underscore.
+    A file belongs to a name if its stem is the name or starts with the name and an underscore, in either case.
 
     Raises:
         UsageError: E84 if there is none.
     """
-    files = sorted(p for p in folder.rglob("*") if p.stem == name or p.stem.startswith(f"{name}_"))
+    files = sorted(p for p in folder.rglob("*") if p.stem.lower() == name or p.stem.lower().startswith(f"{name}_"))
     ranked = [(rank, path) for path in files if (rank := _rank(path)) is not None]
     if not ranked:
         raise UsageError(
