@@ -13,6 +13,7 @@ from picker_training.baselines.half_turns import (
     ABOUT_Z,
     NO_TURN,
     half_turns,
+    highest_of_turned,
     one_of_turned,
     parities,
     turned,
@@ -89,3 +90,4 @@ def test_the_transform_is_the_product_with_sylvesters_matrix(size: int) -> None:
     values: NDArray[np.float64] = np.random.default_rng(0).normal(size=(size, 3, 5))
     expected = np.tensordot(hadamard(size), values, axes=1)
     assert walsh_hadamard(torch.from_numpy(values)).numpy() == pytest.approx(expected)
+    assert highest_of_turned(torch.from_numpy(values)).numpy() == pytest.approx(expected.max(axis=0))

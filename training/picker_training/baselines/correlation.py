@@ -1,6 +1,8 @@
 """Correlation: how well the best orientation of a template fits around every voxel, block by block."""
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from picker_runtime.geometry import Box, Triple
-from picker_training.baselines.half_turns import walsh_hadamard
+from picker_training.baselines.half_turns import highest_of_turned
 from picker_training.baselines.rotation_basis import RotationBasis
 
 LEAST_BLOCK_EDGE = 96
@@ -157,25 +159,32 @@ class _BlockMatcher:
     def _search(self, coefficients: Tensor, mixing: Tensor) -> Tensor:
         """Return the highest sum over the basis among all orientations, `(m, voxels) float32`."""
         out = torch.full((len(mixing), coefficients.shape[2]), -torch.inf, device=coefficients.device)
-        shares = mixing.tolist()
-        step = max(1, ORIENTATIONS_AT_A_TIME // len(self._sizes))
-        for start in range(0, coefficients.shape[2], VOXELS_AT_A_TIME):
+        shares, step = mixing.tolist(), max(1, ORIENTATIONS_AT_A_TIME // len(self._sizes))
+
+        def search(start: int) -> None:
             columns = slice(start, start + VOXELS_AT_A_TIME)
             some, best = coefficients[:, :, columns].to(self._weights.dtype), out[:, columns]
             by_parity = [part.contiguous() for part in torch.split(some, self._sizes, dim=1)]
+            memory = some.new_empty(len(some), len(self._sizes), step, some.shape[2])
             for weights in torch.split(self._weights, step):
-                parts = self._orientations(weights, by_parity)
+                parts = self._parities(weights, by_parity, memory[:, :, : len(weights)])
                 for number, share in enumerate(shares):
-                    torch.maximum(best[number], _mixed(share, parts).amax(dim=(0, 1)), out=best[number])
+                    highest = highest_of_turned(_mixed(share, parts)).amax(dim=0)
+                    torch.maximum(best[number], highest, out=best[number])
+
+        starts = range(0, coefficients.shape[2], VOXELS_AT_A_TIME)
+        side_by_side(search, starts, 1 if out.is_cuda else torch.get_num_threads())
         return out
 
-    def _orientations(self, weights: Tensor, by_parity: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return the sums of some orientations `(n, k)` and all half-turned ones for each part, `(g, n, voxels)`."""
-        count, _, voxels = by_parity[0].shape
-        sums = weights.new_empty(len(self._sizes), count, len(weights), voxels)
+    def _parities(self, weights: Tensor, by_parity: Sequence[Tensor], memory: Tensor) -> Tensor:
+        """Return the even and odd parts of the sums of some orientations `(n, k)`, `(p, g, n, voxels) float32`.
+
+        memory: for these, used again and again, since the system takes its time to hand out any.
+        """
         for number, own in enumerate(torch.split(weights, self._sizes, dim=1)):
-            torch.matmul(own, by_parity[number], out=sums[number])
-        return walsh_hadamard(sums.float()).unbind(1)
+            for part, volumes in enumerate(by_parity[number]):
+                torch.mm(own, volumes, out=memory[part, number])
+        return memory.float()
 
     def _local_variance(self, block: Tensor) -> Tensor:
         """Return the variance under the mask around every voxel of the core."""
@@ -184,7 +193,20 @@ class _BlockMatcher:
         return variance
 
 
-def _mixed(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:
+def side_by_side(work: Callable[[int], None], items: Iterable[int], threads: int) -> None:
+    """Do the work for every item, in so many threads of one core each: many small products are done faster so."""
+    if threads == 1:
+        for item in items:
+            work(item)
+        return
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            deque(pool.map(work, items), maxlen=0)
+    finally:
+        torch.set_num_threads(threads)  # part of what was set holds for the whole process
+
+
+def _mixed(weights: Sequence[float], parts: Tensor) -> Tensor:
     """Return the weighted sum of parts; those that weigh nothing are not read."""
     weighty = [(weight, part) for weight, part in zip(weights, parts, strict=True) if weight]
     (weight, part), *others = weighty or [(0.0, parts[0])]

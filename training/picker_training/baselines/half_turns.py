@@ -58,6 +58,19 @@ def parities(images: Tensor, mask: Tensor, turns: NDArray[np.int64]) -> Tensor:
     return walsh_hadamard(torch.stack([images[:, order] for order in orders])) / len(turns)
 
 
+def highest_of_turned(parts: Tensor) -> Tensor:
+    """Return the highest of what the even and odd parts `(g, ...)` make of each turn, `walsh_hadamard(parts).amax(0)`.
+
+    The higher of a + b and a - b is a + |b|, so half of them are never made.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    if len(parts) == 2:
+        return parts[0] + parts[1].abs()
+    low, high = parts.chunk(2)
+    return torch.maximum(highest_of_turned(low + high), highest_of_turned(low - high))
+
+
 def walsh_hadamard(values: Tensor) -> Tensor:
     """Return the Walsh-Hadamard transform of values `(g, ...)` along their first axis, g a power of 2: H @ values.
 
