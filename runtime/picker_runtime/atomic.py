@@ -28,12 +28,12 @@ NOT_WRITABLE = {
     errno.EISDIR: "a folder stands where the file should be; remove it",
     errno.ENAMETOOLONG: "shorten the name of the tomogram",
 }
-LEFTOVER = re.compile(r"\.picker-(?P<pid>\d+)-(?P<host>.+)-(?P<run>[0-9a-f]{8})[0-9a-f]{8}")
+LEFTOVER = re.compile(r"\.picker-(?P<pid>\d+)-(?P<host>.+)-(?P<run>[0-9a-f]{8})?[0-9a-f]{8}")
 LEFTOVER_SECONDS = 86400
+"""After a day another machine's temporary file is stale: its process ids mean nothing here."""
 RUN = secrets.token_hex(4)
 """Tells this process from an earlier one that had its number, as a container's first process has after a restart."""
 HOLD_SECONDS, POLL_SECONDS = 60.0, 0.05
-"""After a day another machine's temporary file is stale: its process ids mean nothing here."""
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
@@ -123,7 +123,7 @@ def check_writable_folder(path: Path) -> None:
 
 @contextmanager
 def holding(folder: Path) -> Iterator[None]:
-    """Hold a folder while files are written that belong together; other processes wait, but for a minute at most.
+    """Hold a folder while files are written that belong together; others on this machine wait, a minute at most.
 
     A folder that is not there or cannot be locked is not held.
     """
@@ -190,6 +190,7 @@ def _host() -> str:
     boot, namespace = "", 0
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8")[:8]
+    with suppress(OSError):
         namespace = Path("/proc/self/ns/pid").stat().st_ino
     return re.sub(r"[^A-Za-z0-9.]", "_", f"{socket.gethostname()[:64]}_{boot}_{namespace}")
 

@@ -64,15 +64,17 @@ class Bundle:
         """Paths of all its graphs, by precision."""
         return {precision: self.folder / name for precision, name in GRAPHS.items() if name in self.card.files}
 
-    def check_unchanged(self) -> None:
-        """Refuse a model that is not any more what it was when it was opened; files that were but touched are the same.
+    def unchanged(self) -> "Bundle":
+        """Return the same model as it lies there now; files that were but touched are the same.
 
         Raises:
             ModelError: E50 to E53 if it cannot be used now, E52 if it is another.
         """
         marks = tuple(_mark(self.folder / name) for name in (CARD, *self.card.files))
-        if marks != self.marks and Bundle.open(self.folder).card != self.card:
+        now = self if marks == self.marks else Bundle.open(self.folder)
+        if now.card != self.card:
             raise ModelError(52, self.folder.name, "is not the model any more that was opened", "start again")
+        return now
 
     def _check(self, graph: Path) -> None:
         if graph.suffix == ".onnx":

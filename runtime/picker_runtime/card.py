@@ -10,7 +10,7 @@ from picker_runtime.errors import ModelError
 from picker_runtime.strict_json import require
 
 SCHEMA = 1
-"""To be raised with every new key: what an older picker does not know it must not use."""
+"""To be raised with every new key: what an older picker does not know it must not use. Older cards are read."""
 STATISTICS = ("median-mad-v1",)
 """Names of the intensity recipes that this version can measure."""
 MAX_CANDIDATES = 3840
@@ -81,7 +81,7 @@ class ModelCard:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        require(self.schema == SCHEMA, f"schema is {self.schema}, this version reads {SCHEMA}")
+        require(1 <= self.schema <= SCHEMA, f"schema is {self.schema}, expected 1 to {SCHEMA}")
         require(NAME.fullmatch(self.name), f"name is {self.name!r}, expected lower-case letters, digits, _ . -")
         low, high = VOXEL_SIZES_ANGSTROM
         require(

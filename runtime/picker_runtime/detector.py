@@ -99,15 +99,14 @@ class Picker:
             "precision": self.precision,
         }
         self._process: int | None = None  # the one that opened the engine
+        self._software: dict[str, str] = {}
         self._lock = RLock()
 
     def __enter__(self) -> Self:
         self._check_process()
         with self._lock:
             if self._process is None:
-                self.bundle.check_unchanged()
-                self._engine.__enter__()
-                self._process = os.getpid()
+                self._open()
         return self
 
     def __exit__(
@@ -117,8 +116,8 @@ class Picker:
 
     def close(self) -> None:
         """Free the engine; the next detection opens it again."""
-        if self._process != os.getpid():
-            return  # not open, or another process's to free
+        if self._process not in (None, os.getpid()):
+            return  # another process's to free
         with self._lock:
             if self._process is not None:
                 self._process = None
@@ -174,6 +173,16 @@ class Picker:
             with suppress(InputError), MrcFile(path, mode0=mode0) as file:
                 self._engine.prefetch(file.raw())
 
+    def _open(self) -> None:
+        self.bundle = self.bundle.unchanged()
+        self._process = os.getpid()  # at once: opening takes long, and a fork meanwhile must not wait for it
+        try:
+            self._engine.__enter__()
+        except BaseException:
+            self._process = None
+            raise
+        self._software = versions(self.choice.engine)
+
     def _check_process(self) -> None:
         """Refuse an engine that came with a fork: its threads are not here, its answers are for the other process."""
         if self._process not in (None, os.getpid()):
@@ -211,7 +220,7 @@ class Picker:
             timings=stages.seconds,
             warnings=tuple(warnings),
             options=self._options | options,
-            software=versions(self._engine.name),
+            software=self._software,
         )
         return Detection(picks=picks, candidates=candidates, record=record, class_names=card.class_names)
 

@@ -8,6 +8,9 @@ from picker_runtime.errors import UsageError
 EXTRAS = {"picker-training": "training", "picker-export": "export"}
 """The extra that brings what a program needs beyond the base installation."""
 
+CLEAR_ONNXRUNTIME = "pip uninstall -y onnxruntime onnxruntime-gpu"
+"""Both: what is left of one after the other was taken away is of no use, but counts as installed."""
+
 
 def require(module: str, *, extra: str | None = None) -> ModuleType:
     """Import an optional module; without an extra, one that the base installation brings.

@@ -1,7 +1,7 @@
 """Detection records: the `<stem>.json` beside every picks file, from which the picks can be made again."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,8 @@ from picker_runtime.atomic import write_text
 from picker_runtime.errors import InputError
 from picker_runtime.geometry import Triple
 
-SCHEMA = 1
+SCHEMA = 2
+"""To be raised with every new key; older records are read, and become new ones as they are written again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +76,8 @@ class DetectionRecord:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        if self.schema != SCHEMA:
-            raise ValueError(f"schema is {self.schema}, expected {SCHEMA}")
+        if not 1 <= self.schema <= SCHEMA:
+            raise ValueError(f"schema is {self.schema}, expected 1 to {SCHEMA}")
         if min(self.tomogram.shape) < 1 or self.tomogram.voxel_size_angstrom <= 0:
             raise ValueError("the tomogram's shape and voxel size must be positive")
         if not 0 <= self.floor <= 1:
@@ -97,7 +98,7 @@ class DetectionRecord:
             InputError: E44, naming `subject` and the key, if it is not exactly a record.
         """
         try:
-            return strict_json.parse(cls, text, schema=SCHEMA)
+            return replace(strict_json.parse(cls, text, schema=SCHEMA), schema=SCHEMA)
         except strict_json.NewerSchemaError as error:
             raise InputError(44, subject, str(error), "install that picker, or run `detect` again") from error
         except ValueError as error:

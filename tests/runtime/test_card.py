@@ -47,7 +47,7 @@ def test_the_text_is_the_same_after_a_round_trip() -> None:
     [
         ("treshold", 0.5, "unknown key 'treshold'"),
         ("nms_fracton", 0.5, "unknown key 'nms_fracton'; the nearest known key is 'nms_fraction'"),
-        ("schema", 0, "schema is 0, this version reads 1"),
+        ("schema", 0, "schema is 0, expected 1 to 1"),
         ("name", "../x", "name is '../x'"),
         ("name", 3, "name is 3, expected a string"),
         ("classes", [], "expected at least one"),

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -139,7 +140,8 @@ def on(monkeypatch: pytest.MonkeyPatch, driver: Driver, *, there: set[str]) -> N
     """Let this machine have a driver, and of what GPU engines need only these."""
     for module in ("picker_runtime.doctor.probe_driver", "picker_runtime.engines.choice.probe_driver"):
         monkeypatch.setattr(module, lambda: driver)
-    monkeypatch.setattr(choice, "find_spec", lambda module: module if module in there else None)
+    whole = SimpleNamespace(origin="/nowhere/__init__.py")
+    monkeypatch.setattr(choice, "find_spec", lambda module: whole if module in there else None)
 
 
 def test_without_a_driver_the_cpu_is_taken_and_nothing_fails(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_round_trip_through_a_file(tmp_path: Path) -> None:
     ("change", "problem"),
     [
         ({"flor": 0.1}, "unknown key 'flor'; the nearest known key is 'floor'"),
-        ({"schema": 0}, "schema is 0, expected 1"),
+        ({"schema": 0}, "schema is 0, expected 1 to 2"),
         ({"floor": 1.5}, "floor is 1.5"),
         ({"candidates": "17"}, "candidates is"),
         ({"thresholds": {"9xyz": 0.5}}, "class '9xyz' is not one of 1bxn, 4d8q"),
@@ -79,6 +79,13 @@ def test_paths_are_seen_from_the_records_folder(tmp_path: Path) -> None:
 
 
 def test_a_record_of_a_newer_picker_is_called_so() -> None:
-    newer = json.dumps(json.loads(RECORD.to_json()) | {"schema": 2, "gain": 1})
-    with pytest.raises(InputError, match=r"E44 a\.json: was written by a newer picker: schema 2, this one reads 1\."):
+    newer = json.dumps(json.loads(RECORD.to_json()) | {"schema": 3, "gain": 1})
+    with pytest.raises(InputError, match=r"E44 a\.json: was written by a newer picker: schema 3, this one reads 2\."):
         DetectionRecord.from_json(newer, subject="a.json")
+
+
+def test_a_record_from_before_software_was_noted_is_read() -> None:
+    older = json.loads(RECORD.to_json())
+    del older["software"]
+    read = DetectionRecord.from_json(json.dumps(older | {"schema": 1}), subject="a.json")
+    assert read == RECORD

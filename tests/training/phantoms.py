@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from picker_runtime.errors import OutputError
 from picker_runtime.mrc import write_mrc
 from picker_training.datasets.scenes import StoredScene
 from picker_training.simulator.microscope import Microscope
@@ -107,3 +108,18 @@ class OneScene:
 def _grid(reach: float) -> NDArray[np.float64]:
     axis = np.arange(-np.ceil(reach), np.ceil(reach) + 1)
     return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
+
+
+class FullDisk:
+    """A pool whose third sample finds the disk full."""
+
+    seed, size = 0, 4
+
+    def __init__(self, scene: StoredScene) -> None:
+        self._scene, self._asked = scene, 0
+
+    def __getitem__(self, number: int) -> StoredScene:
+        self._asked += 1
+        if self._asked > 2:
+            raise OutputError(71, "scenes/0003.npy", "the disk is full", "make room")
+        return self._scene

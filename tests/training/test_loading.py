@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training.phantoms import OneScene
+from training.phantoms import FullDisk, OneScene
 
 from picker_runtime.errors import OutputError
 from picker_training.augmentation import Augmentation
@@ -56,21 +56,6 @@ def test_the_seed_counts(stored_scene: StoredScene) -> None:
 
 def test_a_worker_makes_the_same_samples(stored_scene: StoredScene) -> None:
     assert_equal(stream(stored_scene, workers=1), stream(stored_scene))
-
-
-class FullDisk:
-    """A pool whose third sample finds the disk full."""
-
-    seed, size = 0, 4
-
-    def __init__(self, scene: StoredScene) -> None:
-        self._scene, self._asked = scene, 0
-
-    def __getitem__(self, number: int) -> StoredScene:
-        self._asked += 1
-        if self._asked > 2:
-            raise OutputError(71, "scenes/0003.npy", "the disk is full", "make room")
-        return self._scene
 
 
 @pytest.mark.parametrize("workers", [0, 1])

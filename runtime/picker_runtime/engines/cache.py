@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from picker_runtime.atomic import output_error, write_bytes, write_text
+from picker_runtime.atomic import output_error, sweep_leftovers, write_bytes, write_text
 from picker_runtime.errors import EngineError, OutputError
 
 ENGINES = "engines"
@@ -121,9 +121,11 @@ class EngineCache:
         """Make the folder; return why no plan in it can be trusted or kept, empty for no trouble."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            facts = self.folder.stat()
+            facts, above = self.folder.stat(), self.folder.parent.stat()
         except OSError as error:
             return f"cache {self.folder} cannot be used: {output_error(self.folder, error).problem}"
+        if above.st_uid not in (os.geteuid(), 0):
+            return f"cache {self.folder.parent} is another user's: name a folder of your own with PICKER_CACHE_DIR"
         if facts.st_uid != os.geteuid() or facts.st_mode & OTHERS_MAY_WRITE:
             return f"cache {self.folder} may be written by others: make it yours, mode 0700"
         if not os.access(self.folder, os.W_OK | os.X_OK):
@@ -141,14 +143,15 @@ class EngineCache:
 
     def _prune(self) -> None:
         """Remove the plans that have been of no use for longest, with all that belongs to them, down to the limit."""
-        files = self._files()
-        plans = sorted((mtime, path) for path, mtime, _ in files if path.suffix == PLAN)
-        excess = sum(size for _, _, size in files) - MOST_BYTES
-        for _, plan in plans[:-1]:  # the last is the one just written
-            if excess <= 0:
-                return
-            for path, _, size in files:
-                if path.name.startswith(plan.stem) and path.suffix != LOCK:
+        sweep_leftovers(self.folder)
+        groups: dict[str, list[tuple[Path, float, int]]] = {}
+        for file in self._files():
+            groups.setdefault(file[0].name.partition(".")[0], []).append(file)
+        oldest_first = sorted(groups.values(), key=lambda files: max(mtime for _, mtime, _ in files))
+        excess = sum(size for files in oldest_first for _, _, size in files) - MOST_BYTES
+        for files in oldest_first[:-1]:  # the last is the one just written
+            for path, _, size in files if excess > 0 else ():
+                if path.suffix != LOCK:
                     with suppress(OSError):
                         path.unlink()
                         excess -= size

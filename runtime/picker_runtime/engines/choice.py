@@ -10,6 +10,7 @@ from pathlib import Path
 
 from picker_runtime.engines.driver import Driver, probe_driver
 from picker_runtime.errors import EngineError, UsageError
+from picker_runtime.extras import CLEAR_ONNXRUNTIME
 
 FALLBACK = "openvino"
 ON_CPU = {"openvino": ("fp32", "int8"), "onnxruntime": ("fp32",)}
@@ -24,8 +25,6 @@ RTX_SERVES = ((8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
 """Compute capabilities that TensorRT-RTX 1.7 builds float32 3D convolutions for; its 7.5 has none."""
 BUILD = re.compile(r"package_name = '([\w-]+)'")
 """The name of its own distribution in a file of ONNX Runtime's."""
-CLEAR_ONNXRUNTIME = "pip uninstall -y onnxruntime onnxruntime-gpu"
-"""Both: what is left of one after the other was taken away is of no use, but counts as installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +170,8 @@ def installed(distribution: str) -> str | None:
 def versions(engine: str) -> dict[str, str]:
     """Return the versions of what a detection depends on, by distribution: picker, numpy, the engine's library."""
     library = GPU_ENGINES[engine].distribution if engine in GPU_ENGINES else engine
+    if library.startswith("onnxruntime"):
+        library = onnxruntime_build() or library
     found = {name: installed(name) for name in ("picker-cryoet", "numpy", library)}
     return {name: number for name, number in found.items() if number is not None}
 
@@ -195,12 +196,20 @@ def _unsuitable(name: str, driver: Driver) -> Obstacle | None:
 
 def _serves_gpus() -> bool:
     """Tell whether the folder that ONNX Runtime's builds for CPUs and GPUs share was last written by that for GPUs."""
-    origin = str(getattr(find_spec("onnxruntime"), "origin", None))
+    build = onnxruntime_build()
+    return build is not None and "gpu" in build
+
+
+def onnxruntime_build() -> str | None:
+    """Return the distribution whose ONNX Runtime is here: of several the one installed last; None for no whole one."""
+    spec = find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        return None  # not there, or a folder that an uninstalled one left
     with suppress(OSError, UnicodeDecodeError):
-        stated = BUILD.search((Path(origin).parent / "capi/build_and_package_info.py").read_text("utf-8"))
+        stated = BUILD.search((Path(spec.origin).parent / "capi/build_and_package_info.py").read_text("utf-8"))
         if stated:
-            return "gpu" in stated[1]
-    return installed(GPU_ENGINES["cuda"].distribution) is not None
+            return stated[1]
+    return next((name for name in ("onnxruntime-gpu", "onnxruntime") if installed(name)), None)
 
 
 def _found(module: str) -> bool:

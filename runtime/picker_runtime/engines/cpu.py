@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from picker_runtime.engines.base import Candidates, Source
 from picker_runtime.engines.threads import available_threads
 from picker_runtime.errors import EngineError, ModelError, UsageError
-from picker_runtime.extras import package, require
+from picker_runtime.extras import CLEAR_ONNXRUNTIME, package, require
 from picker_runtime.tiling import Tile
 
 INPUTS = ("cubes", "mean", "inverse_std")
@@ -112,7 +112,8 @@ def load_library(module: str, *, extra: str | None = None) -> ModuleType:
         raise EngineError(60, error.subject, error.problem, error.fix) from error
     if getattr(library, "__file__", None) is None:
         problem = f"is not whole: nothing but a folder ({', '.join(library.__path__)})"
-        raise EngineError(60, module, problem, f"remove it, then pip install '{package(extra)}'")
+        clear = CLEAR_ONNXRUNTIME if module == "onnxruntime" else "remove that folder"
+        raise EngineError(60, module, problem, f"{clear}, then pip install --force-reinstall '{package(extra)}'")
     return library
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from picker_runtime.engines.cpu import INPUTS, OUTPUTS, load_library
 from picker_runtime.engines.device import Device, DeviceBuffer, DeviceMemoryError, Shape, TensorSpec
 from picker_runtime.errors import EngineError, ModelError
+from picker_runtime.extras import CLEAR_ONNXRUNTIME
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 ON_THE_GPU = {"Conv", "FusedConv", "ConvTranspose", "MaxPool", "AveragePool", "TopK"}
@@ -28,7 +29,7 @@ OUT_OF_MEMORY = re.compile(
     r"Failed to allocate memory|smaller than requested bytes|out of memory|ALLOC(ATION)?_FAILED", re.I
 )
 """What the library says where its arena, CUDA, cuDNN or cuBLAS finds no room; it has no error of its own for that."""
-INSTALL = "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'picker-cryoet[cuda]'"
+INSTALL = f"{CLEAR_ONNXRUNTIME}, then pip install 'picker-cryoet[cuda]'"
 OTHER = "update the driver, or use another --engine"
 
 

@@ -4,6 +4,7 @@ import os
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -209,6 +210,22 @@ def test_the_folder_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert cache_folder() == Path("/somewhere")
     monkeypatch.delenv("PICKER_CACHE_DIR")
     assert cache_folder() == Path.home() / ".cache/picker"
+
+
+def test_a_folder_in_another_user_s_is_not_trusted(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library()
+    library.get(cache)
+    mine = os.geteuid()
+    original = Path.stat
+
+    def stat(path: Path, **options: bool) -> object:
+        facts = original(path, **options)  # type: ignore[arg-type]
+        above = path == cache.folder.parent
+        return SimpleNamespace(st_uid=mine + 1, st_mode=facts.st_mode) if above else facts
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert "is another user's" in cache.trouble()
+    assert library.get(cache)[0] == "plan 2"
 
 
 def test_beyond_the_limit_those_go_that_were_of_no_use_for_longest(

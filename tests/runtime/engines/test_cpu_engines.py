@@ -138,7 +138,9 @@ def test_what_an_uninstalled_library_left_is_no_library(graph: Path, monkeypatch
     remnant = ModuleType("onnxruntime")
     remnant.__path__ = ["/lib/onnxruntime"]
     monkeypatch.setitem(sys.modules, "onnxruntime", remnant)
-    with pytest.raises(EngineError, match=r"E60 onnxruntime: is not whole: nothing but a folder \(/lib/onnxruntime\)"):
+    with pytest.raises(
+        EngineError, match=r"E60 onnxruntime: is not whole: nothing but a folder \(/lib/onnxruntime\)\. Fix: pip unin"
+    ):
         open_engine("onnxruntime", graph).__enter__()
 
 

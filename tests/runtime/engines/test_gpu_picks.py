@@ -92,8 +92,9 @@ def test_an_engine_is_told_what_comes_next_and_bad_files_are_left_for_their_turn
     picker.expect(tmp_path / "a.mrc")  # an engine that cannot use it
     picker.close()
     picker._engine = engine = Announced()
-    for name in ("a.mrc", "b.mrc", "c.mrc"):
-        picker.expect(tmp_path / name)
+    with picker:
+        for name in ("a.mrc", "b.mrc", "c.mrc"):
+            picker.expect(tmp_path / name)
     assert engine.names == [("a.mrc", (16, 17, 18))]
 
 

@@ -1,5 +1,6 @@
 """The search through a basis against plain matching of every orientation at every voxel."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from training.phantoms import SHARP, hook
 
 from picker_training.baselines import correlation
-from picker_training.baselines.correlation import Mixtures, best_correlations, fit_orientations
+from picker_training.baselines.correlation import Mixtures, best_correlations, fit_orientations, side_by_side
 from picker_training.baselines.rotation_basis import RotationBasis, draw_orientations, make_basis
 from picker_training.baselines.rotations import even_rotations
 
@@ -114,3 +115,39 @@ def test_an_empty_neighbourhood_correlates_with_nothing(basis: RotationBasis) ->
     volume[:8] = noise(8, 20, 20) - 3.0
     found = best_correlations(Mixtures.single(volume), basis, device=CPU)[0]
     assert float(found[30:].abs().max()) < 0.05
+
+
+def test_threads_side_by_side_find_the_same(basis: RotationBasis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(correlation, "VOXELS_AT_A_TIME", 100)
+    tomogram = Mixtures.single(noise(13, 17, 15))
+    alone = best_correlations(tomogram, basis, device=CPU)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 3)
+        together = best_correlations(tomogram, basis, device=CPU)
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(1)
+    assert together.numpy() == pytest.approx(alone.numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_all_items_are_done_in_so_many_threads_and_an_error_comes_through(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: dict[int, int] = {}
+    meeting = threading.Barrier(threads)
+
+    def work(item: int) -> None:
+        if item < threads:
+            meeting.wait(20)  # all of them are at work at once
+        done[item] = torch.get_num_threads()
+        if item == 7:
+            raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        reset: list[int] = []
+        original = torch.set_num_threads
+        patch.setattr(torch, "set_num_threads", lambda count: reset.append(count) or original(1))
+        with pytest.raises(ZeroDivisionError):
+            side_by_side(work, range(8), threads)
+    assert done == dict.fromkeys(range(8), 1)
+    assert reset == ([] if threads == 1 else [1, 1, 1, 3])

@@ -32,7 +32,7 @@ Progress = Callable[[str, int, int], None]
 class Matching:
     """How templates are matched.
 
-    rotations: orientations of each template, to a hundredth of them. energy: share of their variance that is kept, see
+    rotations: orientations of each template, about. energy: share of their variance that is kept, see
     `RotationBasis`.
     half_precision: sum over the basis in bfloat16, which finds the same peaks faster; their values are exact anyway.
     """

@@ -12,7 +12,6 @@ from picker_training.benchmarking.untrained import BlobMethod, TemplateMatchingM
 from picker_training.config import ModelSection, TrainingConfig
 from picker_training.detectors.options import MENDED, PaperOptions, UNetOptions, with_size
 from picker_training.detectors.unet import BALL
-from picker_training.run import fed
 from picker_training.starting import starting_config
 
 UNET_WIDTHS = {"unet": (8, 16, 32, 64), "unet-wide": (16, 32, 64, 128)}
@@ -24,7 +23,7 @@ def base_config(work: Work) -> TrainingConfig:
     protocol = work.scenes.protocol
     config = TrainingConfig()
     return replace(
-        fed(config, work.device),
+        config,
         seed=work.seed,
         model=ModelSection(name="benchmark", classes=protocol.classes, voxel_size_angstrom=protocol.spec.voxel_size),
         data=replace(config.data, snr=protocol.training_snrs),

@@ -27,7 +27,7 @@ from picker_training.detectors.cost import Cost, cost_of
 from picker_training.detectors.unet import UNetDetector
 from picker_training.model_card import decoded, diameters_voxels, draft_card
 from picker_training.networks import build_network
-from picker_training.run import load_average
+from picker_training.run import fed, load_average
 from picker_training.torch_engine import TorchEngine
 from picker_training.trainer import Progress, Trainer
 
@@ -128,7 +128,7 @@ class LearnedMethod(Method):
 
     def _trainer(self, config: TrainingConfig, folder: Path) -> Trainer:
         scenes = self.work.scenes
-        trainer = Trainer(config, scenes.pool(self.work.seed), folder, self.work.device)
+        trainer = Trainer(fed(config, self.work.device), scenes.pool(self.work.seed), folder, self.work.device)
         trainer.network.prepare(diameters_voxels(draft_card(config, scenes.diameters_angstrom)))
         return trainer
 

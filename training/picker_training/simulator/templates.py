@@ -86,7 +86,8 @@ def find_template(folder: Path, name: str) -> Path:
     Raises:
         UsageError: E84 if there is none.
     """
-    files = sorted(p for p in folder.rglob("*") if p.stem.lower() == name or p.stem.lower().startswith(f"{name}_"))
+    wanted = name.lower()
+    files = sorted(p for p in folder.rglob("*") if p.stem.lower() == wanted or p.stem.lower().startswith(f"{wanted}_"))
     ranked = [(rank, path) for path in files if (rank := _rank(path)) is not None]
     if not ranked:
         raise UsageError(
