@@ -30,6 +30,8 @@ FOR_GPUS = (*(facts.distribution for facts in GPU_ENGINES.values()), "cuda-bindi
 REINSTALL = "install picker again, by `pip install .` in its clone"
 SELFTEST_TOLERANCES = {"fp32": 1e-3, "fp16": 0.02, "int8": 0.25}
 """Largest difference of a score, and of a centre in voxels, from the float32 output that came with the model."""
+LEAST_ALIKE = 0.75
+"""Share of candidates that must be of the class that came with the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,15 +191,20 @@ def _difference(found: Candidates, arrays: dict[str, NDArray[Any]], floor: float
     """Return how far the worst candidate is from its nearest counterpart in the other list; infinity without one.
 
     Engines may swap candidates of nearly equal scores, so that places in the list mean nothing; and only one of two may
-    reach the floor, so that counterparts are sought below it too.
+    reach the floor, so that counterparts are sought below it too. Infinity also where more than a few are of another
+    class: less precision may decide a tie differently, and no more.
     """
-    one = np.column_stack((found.scores, found.centers))
-    other = np.column_stack((arrays["scores"][0], arrays["centers"][0]))
+    one = np.column_stack((found.scores, found.centers, found.class_ids))
+    other = np.column_stack((arrays["scores"][0], arrays["centers"][0], arrays["class_ids"][0]))
     return max(_farthest(one, other, floor), _farthest(other, one, floor))
 
 
 def _farthest(rows: NDArray[np.float32], others: NDArray[np.float32], floor: float) -> float:
-    """Return the largest distance of a row `(n, 4)`, score and centre, at or above the floor to its nearest other."""
+    """Return the largest distance of a row `(n, 5)`, score, centre, class, at or above the floor to its nearest."""
     rows = rows[rows[:, 0] >= floor]
-    nearest = [np.abs(others - row).max(axis=1).min(initial=np.inf) for row in rows]
-    return float(max(nearest, default=0.0))
+    if len(rows) == 0 or len(others) == 0:
+        return np.inf if len(rows) else 0.0
+    distances = np.abs(others[None, :, :4] - rows[:, None, :4]).max(axis=2)
+    counterparts = others[distances.argmin(axis=1)]
+    alike = np.mean(counterparts[:, 4] == rows[:, 4])
+    return float(distances.min(axis=1).max()) if alike >= LEAST_ALIKE else np.inf

@@ -40,7 +40,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with open_engine("openvino", folder / "model.onnx", threads=1) as engine:
         [(_, found)] = engine.stream(Cube(volume), [Tile(box, box, box)])
     arrays = {"cubes": volume[None, None], "mean": np.zeros(1, np.float32), "inverse_std": np.ones(1, np.float32)}
-    arrays |= {"centers": found.centers[None], "scores": found.scores[None]}
+    arrays |= {"centers": found.centers[None], "scores": found.scores[None], "class_ids": found.class_ids[None]}
     np.savez(folder / "selftest.npz", **arrays)
     bundle.write_card(folder, ModelCard.from_json((folder / "card.json").read_text(), subject="card.json"))
     monkeypatch.setattr(bundle, "MODELS", tmp_path / "models")
@@ -84,7 +84,7 @@ def test_an_engine_that_computes_something_else_is_status_5(
         centers=centers + np.float32(shift or 0),
         diameters=np.ones(len(scores), np.float32),
         scores=scores,
-        class_ids=np.zeros(len(scores), np.int32),
+        class_ids=np.ones(len(scores), np.int32),
     )
     fake = FakeEngine(lambda cube: Candidates.empty() if shift is None else moved)
     monkeypatch.setattr("picker_runtime.doctor.open_engine", lambda name, graph: fake)
@@ -97,10 +97,20 @@ def test_candidates_of_equal_scores_may_change_places(models: Path, monkeypatch:
         centers, scores = arrays["centers"][0], arrays["scores"][0]
     swapped = Candidates(
         centers=centers[::-1], diameters=np.ones(len(scores), np.float32), scores=scores[::-1],
-        class_ids=np.zeros(len(scores), np.int32),
+        class_ids=np.ones(len(scores), np.int32),
     )  # fmt: skip
     monkeypatch.setattr("picker_runtime.doctor.open_engine", lambda name, graph: FakeEngine(lambda cube: swapped))
     assert status(list(examine(gemm=False))) == 0
+
+
+def test_an_engine_that_takes_one_class_for_another_fails(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with np.load(models / "golden/selftest.npz") as arrays:
+        centers, scores, class_ids = (arrays[name][0] for name in ("centers", "scores", "class_ids"))
+    for wrong in (class_ids, 1 - class_ids):
+        found = Candidates(centers=centers, diameters=np.ones(len(scores), np.float32), scores=scores, class_ids=wrong)
+        with monkeypatch.context() as patch:
+            patch.setattr("picker_runtime.doctor.open_engine", lambda name, graph: FakeEngine(lambda cube: found))  # noqa: B023
+            assert status(list(examine(gemm=False))) == (0 if wrong is class_ids else 5)
 
 
 def test_a_cache_that_cannot_be_written_is_no_failure(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +178,7 @@ def test_every_usable_engine_is_tested_and_the_others_have_a_fix(models: Path, m
         centers, scores = arrays["centers"][0], arrays["scores"][0]
     same = Candidates(
         centers=centers, diameters=np.ones(len(scores), np.float32), scores=scores,
-        class_ids=np.zeros(len(scores), np.int32),
+        class_ids=np.ones(len(scores), np.int32),
     )  # fmt: skip
     opened: list[str] = []
 

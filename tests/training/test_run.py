@@ -13,6 +13,7 @@ from training.phantoms import CLASSES, SMALL, write_phantoms
 
 from picker_runtime import atomic
 from picker_runtime.bundle import Bundle
+from picker_runtime.detections import Detections
 from picker_runtime.errors import UsageError
 from picker_training import cli, training_data
 from picker_training import run as training_run
@@ -215,11 +216,41 @@ def test_the_best_average_is_kept_and_taken(
 
 
 def test_the_pool_holds_classes_and_strangers(tmp_path: Path, templates: Path) -> None:
-    pool = open_data(tmp_path, CONFIG, templates, torch.device("cpu")).pool
-    assert (pool.size, pool.seed) == (2, 1)
-    scene = pool[1]
-    assert isinstance(scene, scenes.StoredScene)
-    assert set(scene.class_ids.tolist()) <= {0, 1, 2}
+    alone = replace(CONFIG, data=replace(CONFIG.data, strangers=()))
+    mixed, clean = (
+        open_data(tmp_path / name, config, templates, torch.device("cpu")).pool
+        for name, config in (("mixed", CONFIG), ("clean", alone))
+    )
+    assert (mixed.size, mixed.seed) == (2, 1)
+    one, other = mixed[1], clean[1]
+    assert isinstance(one, scenes.StoredScene)
+    assert isinstance(other, scenes.StoredScene)
+    assert set(one.class_ids.tolist()) == {0, 1, 2}
+    assert np.array_equal(one.positions, other.positions)
+    assert np.array_equal(one.class_ids, other.class_ids)
+    assert not np.allclose(one.volumes[0], other.volumes[0], atol=0.1)
+
+
+def test_validation_scores_picks_by_place_and_class(
+    tmp_path: Path, templates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = open_data(tmp_path, CONFIG, templates, torch.device("cpu"))
+    diameters = dict(zip(CLASSES, (60.0, 100.0, 80.0), strict=True))  # 3, 5 and 4 voxels to the reach
+    truth = replace(
+        data.validation,
+        positions=np.array([[8.0, 8, 8], [8, 24, 8], [8, 8, 32], [24, 24, 32]], np.float32),
+        class_ids=np.array([0, 0, 1, 2], np.int32),
+    )
+    made = Detections(
+        positions=np.array([[8.0, 8, 10.9], [8, 24, 11.1], [8, 12, 32], [24, 24, 32]]),
+        diameters=np.full(4, 60.0), scores=np.array([0.9, 0.8, 0.7, 0.6]), class_ids=np.array([0, 0, 1, 1], np.int32),
+    )  # fmt: skip
+    monkeypatch.setattr(training_run, "picks_of", lambda candidates, card, voxel_size: made)
+    score = validation_score(build_network(CONFIG).eval(), CONFIG, diameters, truth, 7)
+    assert truth.voxel_size == 10.0
+    assert (score.step, score.f1) == (7, pytest.approx(0.75))  # the second pick is a tenth of a voxel too far
+    assert score.class_f1 == pytest.approx(np.mean([0.5, 2 / 3, 0.0]))  # the last is of another class
+    assert score.centre_error == pytest.approx((2.9 + 4.0 + 0.0) / 3, abs=1e-4)
 
 
 def test_validation_scores_a_network_by_the_runtime_s_own_detection(tmp_path: Path, templates: Path) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from picker_runtime import doctor
 from picker_runtime.bundle import Bundle
+from picker_runtime.engines.base import Candidates
 from picker_runtime.engines.choice import GPU_ENGINES, obstacle_to_choosing
-from picker_runtime.engines.cpu import INPUTS
+from picker_runtime.engines.cpu import INPUTS, OUTPUTS
 from picker_runtime.engines.driver import probe_driver
 from picker_runtime.engines.networks import open_network
 
@@ -40,10 +42,16 @@ def test_it_finds_what_came_with_the_model(name: str, tmp_path: Path, monkeypatc
         device.begin_capture(stream)
         execution.enqueue(stream)
         device.replay(device.end_capture(stream), stream)
-    device.copy_to_host_async(buffers["scores"], pinned["scores"], tensors["scores"].nbytes, stream=stream)
+    for key in OUTPUTS:
+        device.copy_to_host_async(buffers[key], pinned[key], tensors[key].nbytes, stream=stream)
     device.synchronise(stream)
-    scores = pinned["scores"].array.view(np.float32).reshape(tensors["scores"].shape)
-    assert scores == pytest.approx(arrays["scores"], abs=1e-3)
+    found = {key: pinned[key].array.view(tensors[key].dtype).reshape(tensors[key].shape)[0].copy() for key in OUTPUTS}
+    assert found["scores"] == pytest.approx(arrays["scores"][0], abs=1e-3)
+    assert doctor._difference(Candidates(**found), arrays, bundle.card.candidate_floor) < 1e-2
+    by_class = dict(zip(arrays["class_ids"][0].tolist(), arrays["diameters"][0].tolist(), strict=True))
+    picked = found["scores"] >= bundle.card.candidate_floor
+    expected = [by_class[particle] for particle in found["class_ids"][picked].tolist()]
+    assert found["diameters"][picked].tolist() == pytest.approx(expected, rel=1e-3)
     execution.close()
     network.close()
     device.close()

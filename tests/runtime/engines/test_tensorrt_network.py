@@ -225,3 +225,8 @@ def test_only_tensorrt_s_own_engines_are_bound_to_a_gpu(monkeypatch: pytest.Monk
     half = networks.plan_key(TENSORRT, b"graph", options, precision="fp16", gpu=FACTS)
     assert half.options == ("compatible",)
     assert one.version == "11.4.0"
+    digests = {one.digest, other.digest, half.digest}
+    retrained = networks.plan_key(TENSORRT, b"graph of another model", options, precision="fp32", gpu=FACTS)
+    larger = networks.BuildOptions(shapes=((2, 1, 64, 32, 32),), compatible=True)
+    reshaped = networks.plan_key(TENSORRT, b"graph", larger, precision="fp32", gpu=FACTS)
+    assert len(digests | {retrained.digest, reshaped.digest}) == 5

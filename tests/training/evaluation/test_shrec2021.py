@@ -1,5 +1,6 @@
 """The SHREC 2021 rule and its clean variant: hand-worked cases, the odd denominator, and a real list of particles."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from picker_runtime.formats.shrec import read_locations
 from picker_training.datasets.truth import Truth
 from picker_training.evaluation.shrec import CLASSES_2021, MaskTooSmallError, score_2021, score_2021_clean
 
-REAL_LIST = Path("/work/shared/real/shrec/shrec2021_particle_locations_one_tomogram.txt")
+SHARED = Path(os.environ.get("PICKER_SHARED", Path(__file__).parents[4] / "shared"))
+REAL_LIST = SHARED / "real/shrec/shrec2021_particle_locations_one_tomogram.txt"
 
 EXCLUDED = "1BXN 2 2 2; 4V94 6 2 2; vesicle 2 6 2"
 CASES = [

@@ -191,7 +191,7 @@ def test_a_name_may_go_on_after_an_underscore_only(tmp_path: Path) -> None:
 def test_names_of_files_may_be_in_upper_case(tmp_path: Path) -> None:
     for name in ("1BXN.cif", "4CR2_fitted.pdb"):
         (tmp_path / name).touch()
-    assert find_template(tmp_path, "1bxn") == tmp_path / "1BXN.cif"
+    assert find_template(tmp_path, "1bxn") == find_template(tmp_path, "1BXN") == tmp_path / "1BXN.cif"
     assert find_template(tmp_path, "4cr2") == tmp_path / "4CR2_fitted.pdb"
 
 
