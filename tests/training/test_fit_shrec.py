@@ -1,5 +1,6 @@
 """`picker-training fit --shrec`: from folders in SHREC layout to the scores of the tomogram that was held out."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from training.phantoms import CLASSES, SMALL
 from picker_runtime.formats import read_named_picks
 from picker_runtime.geometry import Box
 from picker_runtime.mrc import MrcFile, write_mrc
-from picker_training import cli, training_data
+from picker_training import calibration, cli, training_data
 from picker_training.commands.fit import rule_of
 from picker_training.config import DataSection, ModelSection, OptimiserSection, TrainingConfig, dump_config, load_config
 from picker_training.datasets import shrec_tomograms
+from picker_training.detectors import point
 from picker_training.detectors.options import PointOptions
 from picker_training.evaluation import scoring
 from picker_training.evaluation.rules import Rule
@@ -35,7 +37,8 @@ CONFIG = TrainingConfig(
 def data_set(tmp_path: Path, phantoms: list[Template], monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(training_data, "CALIBRATION_SHAPE", SMALL.shape)
     for number in range(3):
-        write_model(tmp_path / f"set/model_{number}", simulate(SMALL, phantoms, number), below=8)
+        spec = replace(SMALL, particles=SMALL.particles + number)
+        write_model(tmp_path / f"set/model_{number}", simulate(spec, phantoms, number), below=8)
     (tmp_path / "tiny.toml").write_text(dump_config(CONFIG))
     return tmp_path / "set"
 
@@ -46,7 +49,11 @@ def fit(data_set: Path, *options: str) -> int:
     return cli.run([*arguments, *options])
 
 
-def test_fit_trains_on_some_and_scores_the_others(data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_trains_on_some_and_scores_the_others(
+    data_set: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(point, "RARE", 3.0)  # it begins by finding particles everywhere,
+    monkeypatch.setattr(calibration, "THRESHOLD_GRID", np.array([0.25]))  # and a threshold lets all of them pass
     assert fit(data_set, "--held-out", "model_2", "--config", str(data_set.parent / "tiny.toml")) == 0
     out, err = capsys.readouterr()
     run = data_set.parent / "run"
@@ -55,7 +62,10 @@ def test_fit_trains_on_some_and_scores_the_others(data_set: Path, capsys: pytest
     assert "step 2/2  loss " in err
     assert out.startswith(f"model_2: {run}/held_out/model_2.csv\n")
     assert "mean class F1" in out
-    assert isinstance(read_named_picks(run / "held_out/model_2.csv"), list)
+    picks = read_named_picks(run / "held_out/model_2.csv")
+    assert len(picks) > 0
+    assert {pick.name for pick in picks} <= set(CLASSES)
+    assert Box.whole(SMALL.shape).contains(np.array([pick.position for pick in picks])).all()
 
 
 def test_lists_of_2019_are_scored_by_their_own_rule(
@@ -190,6 +200,15 @@ def test_thresholds_see_the_whole_validation_tomogram(data_set: Path, monkeypatc
     section = shrec_tomograms.begin(data_set, year=0, validation=None, held_out=())
     blocks = training_data.calibration_volumes(replace(CONFIG, annotated=section), None)
     assert sum(block.volume.size for block in blocks) == np.prod(SMALL.shape)
-    assert sum(len(block.positions) for block in blocks) == SMALL.particles
+    truth = shrec_tomograms.read_names(data_set / "model_2", section)
+    assert sum(len(block.positions) for block in blocks) == len(truth) == SMALL.particles + 2
     assert all(block.volume.shape[1] <= 40 and block.volume.shape[2] <= 30 for block in blocks)
     assert len(blocks[0].positions) == max(len(block.positions) for block in blocks)
+
+
+def test_minutes_are_told_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr("picker_training.run.fit", lambda *_, seconds, **__: asked.append(seconds))
+    for options in (["--minutes", "2.5"], []):
+        assert cli.run(["fit", "-o", str(tmp_path / "run"), "--device", "cpu", "--threads", "1", *options]) == 0
+    assert asked == [150.0, math.inf]

@@ -1,11 +1,16 @@
-"""What names and patterns of picks files stand for."""
+"""What names and patterns of picks files stand for, and what every option becomes in the configuration."""
 
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import typer
 
+from picker_runtime.console import run
 from picker_runtime.errors import UsageError
+from picker_training.commands.grouped import takes
 from picker_training.picks_options import PicksOptions
+from picker_training.picks_section import PicksSection
 
 
 @pytest.fixture
@@ -52,3 +57,43 @@ def test_names_are_lower_case_on_both_sides_and_of_diameters(folder: Path) -> No
     )
     assert options.section().new_names() == {"1": "ribosome"}
     assert options.section().diameters_angstrom() == {"ribosome": 250.0}
+
+
+def unusual(folder: Path) -> PicksOptions:
+    """Return options of which none is at its default."""
+    return PicksOptions(
+        tomograms=folder, picks=[str(folder / "a.csv")], classes=["1=ribosome"], background=["Carbon"],
+        ignore=["Ice"], diameter=["ribosome=250"], ignore_mask=[folder / "mask.mrc"], border=(3, 5, 7),
+        voxel_size=7.5, mode0="unsigned", invert=True, scale=2.5, axes="zyx", flip_z=True, relion_centre="python",
+    )  # fmt: skip
+
+
+def test_every_option_reaches_the_configuration(folder: Path) -> None:
+    options = unusual(folder)
+    expected = PicksSection(
+        tomograms=str(folder), files=(str(folder / "a.csv"),), voxel_size_angstrom=7.5, mode0="unsigned", invert=True,
+        scale=2.5, axes="zyx", flip_z=True, relion_centre="python", renamed=("1=ribosome",), background=("carbon",),
+        ignored=("ice",), diameters=("ribosome=250",), ignore_masks=(str(folder / "mask.mrc"),), border=(3, 5, 7),
+        validation="b",
+    )  # fmt: skip
+    for told in (options, expected):
+        assert [entry.name for entry in fields(told) if getattr(told, entry.name) == entry.default] == []
+    section = options.section(validation="b")
+    for entry in fields(PicksSection):
+        assert getattr(section, entry.name) == getattr(expected, entry.name), entry.name
+    for switch in ("invert", "flip_z"):
+        off = {switch: False}
+        assert replace(options, **off).section(validation="b") == replace(expected, **off)
+
+
+def test_every_option_is_one_of_the_command_line(folder: Path) -> None:
+    seen: list[PicksOptions] = []
+    application = typer.Typer()
+    application.command()(takes("own", PicksOptions)(lambda own: seen.append(own)))
+    line = (
+        "--tomograms {0} --picks {0}/a.csv --class 1=ribosome --background Carbon --ignore Ice --diameter ribosome=250 "
+        "--ignore-mask {0}/mask.mrc --border 3 5 7 --voxel-size 7.5 --mode0 unsigned --invert --scale 2.5 --axes zyx "
+        "--flip-z --relion-centre python"
+    )
+    assert run(application, "show", [word.format(folder) for word in line.split()]) == 0
+    assert seen == [unusual(folder)]

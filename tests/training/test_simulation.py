@@ -1,18 +1,21 @@
 import functools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from training.phantoms import SMALL, write_phantoms
 
 from picker_runtime.errors import UsageError
+from picker_runtime.geometry import Box
 from picker_runtime.tomogram import Tomogram
 from picker_training import cli, simulation
 from picker_training.datasets.shrec import read_class_mask, read_occupancy_mask, read_truth
 from picker_training.simulation import choose_seeds, find_preset, write_scenes, zxz_angles
 from picker_training.simulator.faithful.presets import SHREC2021
-from picker_training.simulator.presets import SHREC2020_CLASSES, Preset
+from picker_training.simulator.presets import PRESETS, SHREC2020_CLASSES, Preset
+from picker_training.simulator.scene import Scene, simulate
 from picker_training.simulator.specimen import Placements, random_rotations
 from picker_training.simulator.templates import load_templates
 
@@ -85,6 +88,33 @@ def test_seeds_and_snrs_are_the_preset_s_unless_given(templates: Path, tmp_path:
     assert names == ["model_1_snr0.5", "model_1_snr0.05", "model_2_snr0.5", "model_2_snr0.05"]
     names = [path.name for path in write_scenes("tiny", templates, tmp_path, seeds=[7], snrs=[0.2], device="cpu")]
     assert names == ["model_7_snr0.2"]
+
+
+def test_each_folder_holds_its_scene_at_the_snr_of_its_name(templates: Path, tmp_path: Path) -> None:
+    read = {}
+    for folder in write_scenes("tiny", templates, tmp_path, seeds=[1], device="cpu"):
+        with Tomogram.open(folder / "reconstruction.mrc") as tomogram:
+            read[folder.name] = tomogram.read(Box.whole(tomogram.shape))
+    clear, noisy = read["model_1_snr0.5"], read["model_1_snr0.05"]
+    noise = (noisy - clear) / (0.05**-0.5 - 0.5**-0.5)  # T = S + N sqrt(var S / SNR), N of unit variance
+    signal = clear - noise * 0.5**-0.5
+    assert signal.std() == pytest.approx(noise.std(), rel=0.1)  # a stranger is no part of var S
+
+
+def test_the_strangers_of_a_contaminated_preset_are_simulated(
+    templates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = replace(PRESETS["bench12-contaminated"], spec=find_preset("tiny").spec)  # type: ignore[union-attr]
+    monkeypatch.setattr(simulation, "PRESETS", {"contaminated": preset})
+    calls: list[dict[str, Any]] = []
+
+    def spied(*given: Any, **options: Any) -> Scene:
+        calls.append(options)
+        return simulate(*given, **options)
+
+    monkeypatch.setattr(simulation, "simulate", spied)
+    list(write_scenes("contaminated", templates, tmp_path, seeds=[1], snrs=[0.5], device="cpu"))
+    assert [[template.name for template in options["strangers"]] for options in calls] == [["1f4a"]]
 
 
 @pytest.mark.parametrize(

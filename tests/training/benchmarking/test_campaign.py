@@ -19,17 +19,11 @@ from picker_training.benchmarking.campaign import run_campaign
 from picker_training.benchmarking.learned import LearnedMethod, read_spent
 from picker_training.benchmarking.method import Method, Work
 from picker_training.benchmarking.protocol import Difficulty
-from picker_training.benchmarking.scenes import prepare_scenes
+from picker_training.evaluation.rules import Rule
+from picker_training.evaluation.scoring import score_files
 from picker_training.trainer import Trainer
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, phantom_folder: Path) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    prepare_scenes(TINY, folder, phantom_folder, CPU)
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -39,12 +33,6 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learned, "TRIAL_STEPS", 3)
     monkeypatch.setattr(learned, "FIRST_TRUE_STEP", 2)
     monkeypatch.setitem(protocol.PROTOCOLS, "tiny", TINY)
-
-
-@pytest.fixture
-def work(tmp_path: Path, data: Path, phantom_folder: Path) -> Work:
-    scenes = prepare_scenes(TINY, data, phantom_folder, CPU)
-    return Work(scenes=scenes, folder=tmp_path / "run", device=CPU, seed=1, minutes=1.0, report=lambda line: None)
 
 
 def run(names: list[str], phantom_folder: Path, output: Path, data: Path, **options: Any) -> str:
@@ -83,7 +71,12 @@ def test_the_table_has_a_row_for_each_entry_and_difficulty(
     timing = {result["entry"]: result["timing"]["voxels"] for result in stored["results"]}
     assert timing["log"] == timing["point-s"] == 32 * 64 * 48
     assert timing["template-matching"] == 32 * 48 * 48
-    assert isinstance(read_named_picks(tmp_path / "tiny/point-s-seed1/picks/snr2.csv"), list)
+    for result in stored["results"]:
+        for stem, scores in zip(("snr2", "snr0.2"), result["scores"].values(), strict=True):
+            (path,) = (tmp_path / "tiny").glob(f"{result['entry']}*/picks/{stem}.csv")
+            assert score_files(Rule.SHREC2020, [data / "tiny/test" / stem], [path]).to_json() == scores["shrec2020"]
+            assert {pick.name for pick in read_named_picks(path)} <= set(TINY.classes)
+    assert len(read_named_picks(tmp_path / "tiny/log/picks/snr2.csv")) > 0
 
 
 def test_thresholds_are_chosen_on_the_calibration_tomogram(tmp_path: Path, data: Path, phantom_folder: Path) -> None:

@@ -129,6 +129,16 @@ def test_a_scene_depends_on_seed_and_number_alone(pool: ScenePool, tmp_path: Pat
     assert not np.array_equal(first.volumes, pool[0].volumes)
 
 
+def test_strangers_are_in_the_signal_but_no_particles(
+    pool: ScenePool, tmp_path: Path, phantoms: list[Template]
+) -> None:
+    mixed, clean = pool[0], make_pool(tmp_path / "clean", phantoms[:2])[0]
+    assert np.array_equal(mixed.positions, clean.positions)
+    assert np.array_equal(mixed.class_ids, clean.class_ids)
+    assert np.array_equal(mixed.volumes[1], clean.volumes[1])
+    assert not np.allclose(mixed.volumes[0], clean.volumes[0], atol=0.1)
+
+
 def test_a_scene_is_simulated_once(pool: ScenePool, monkeypatch: pytest.MonkeyPatch) -> None:
     first = pool[1]
     monkeypatch.setattr(scenes, "simulate", lambda *_, **__: pytest.fail("simulated again"))

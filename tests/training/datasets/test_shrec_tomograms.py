@@ -121,6 +121,16 @@ def test_samples_show_the_tomogram_around_its_particles(data_set: Path, scene: S
     assert seen >= 10
 
 
+def test_ignored_balls_move_with_the_crop_as_particles_do(data_set: Path) -> None:
+    tomogram = read_one(data_set)
+    radii = np.full((len(tomogram.positions), 1), 3.0)
+    tomogram = replace(tomogram, ignored=np.hstack([tomogram.positions, radii]))
+    samples = [tomogram.cut(PLAIN, np.random.default_rng(seed)) for seed in range(20)]
+    assert sum(len(sample.positions) for sample in samples) >= 20
+    for sample in samples:
+        assert {*map(tuple, sample.positions.tolist())} <= {*map(tuple, sample.ignored[:, :3].tolist())}
+
+
 def test_rare_classes_are_seen_as_often_as_others(data_set: Path) -> None:
     tomogram = read_one(data_set)
     one_rare = np.where(np.arange(len(tomogram.class_ids)) == 0, 1, 0).astype(np.int32)
