@@ -241,13 +241,9 @@ def _open(source: Volume, voxel_size: float | None, mode0: ByteSign | None) -> T
 
 def _record(tomogram: Tomogram, source: Volume, intensity: Intensity) -> TomogramRecord:
     return TomogramRecord(
-        name=tomogram.name,
-        path=_path(source) or "",
-        shape=tomogram.shape,
-        voxel_size_angstrom=tomogram.voxel_size,
-        statistics=asdict(intensity),
-        header=tomogram.header,
-    )
+        name=tomogram.name, path=_path(source) or "", shape=tomogram.shape, voxel_size_angstrom=tomogram.voxel_size,
+        statistics=asdict(intensity), header=tomogram.header,
+    )  # fmt: skip
 
 
 def _path(source: Volume | None) -> str | None:
