@@ -194,8 +194,8 @@ def _difference(found: Candidates, arrays: dict[str, NDArray[Any]], floor: float
     reach the floor, so that counterparts are sought below it too. Infinity also where more than a few are of another
     class: less precision may decide a tie differently, and no more.
     """
-    one = np.column_stack((found.scores, found.centers, found.class_ids))
-    other = np.column_stack((arrays["scores"][0], arrays["centers"][0], arrays["class_ids"][0]))
+    one = np.column_stack((found.scores, found.centers, found.class_ids)).astype(np.float32)
+    other = np.column_stack([arrays[name][0] for name in ("scores", "centers", "class_ids")]).astype(np.float32)
     return max(_farthest(one, other, floor), _farthest(other, one, floor))
 
 
