@@ -134,20 +134,21 @@ def holding(folder: Path) -> Iterator[None]:
         return
     try:
         deadline = time.monotonic() + HOLD_SECONDS
-        while not _locked(descriptor) and time.monotonic() < deadline:
+        while not try_lock(descriptor) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         yield
     finally:
         os.close(descriptor)  # and with it the lock
 
 
-def _locked(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file or folder for this process, or tell that another has it; nobody has it where no locks are."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        pass  # a file system without locks
+        pass  # a file system without locks: at worst two processes do the same
     return True
 
 

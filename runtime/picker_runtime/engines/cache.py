@@ -4,7 +4,6 @@ A plan holds code, so that only plans are loaded that this user's own process wr
 nobody else may write in it. Two processes that need the same plan build it once, one after the other.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from picker_runtime.atomic import output_error, sweep_leftovers, write_bytes, write_text
+from picker_runtime.atomic import output_error, sweep_leftovers, try_lock, write_bytes, write_text
 from picker_runtime.errors import EngineError, OutputError
 
 ENGINES = "engines"
@@ -209,14 +208,8 @@ def _exclusive(path: Path, say: Say) -> Iterator[None]:
 
 def _lock(descriptor: int, say: Say) -> None:
     start, said = time.monotonic(), -1.0
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            waited = time.monotonic() - start
-        except OSError:
-            return  # a file system without locks: at worst two processes build the same
+    while not try_lock(descriptor):
+        waited = time.monotonic() - start
         if waited - said >= 10 or said < 0:
             say(f"another process builds this engine; waiting ({waited:.0f} s)")
             said = waited

@@ -76,11 +76,7 @@ def walsh_hadamard(values: Tensor) -> Tensor:
 
     H is Sylvester's: H_1 = (1), H_2n = ((H_n, H_n), (H_n, -H_n)). H @ H is g times nothing done.
     """
-    step = 1
-    while step < len(values):
-        pairs = values.reshape(-1, 2, step, *values.shape[1:])
-        mixed = torch.empty_like(pairs)
-        torch.add(pairs[:, 0], pairs[:, 1], out=mixed[:, 0])
-        torch.sub(pairs[:, 0], pairs[:, 1], out=mixed[:, 1])
-        values, step = mixed.flatten(0, 2), 2 * step
-    return values
+    if len(values) == 1:
+        return values
+    low, high = values.chunk(2)
+    return torch.cat([walsh_hadamard(low + high), walsh_hadamard(low - high)])
