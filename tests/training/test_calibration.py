@@ -115,6 +115,12 @@ def test_every_scene_counts() -> None:
     assert 0.2 < choose_thresholds([one, other, other], 1)[0][0] <= 0.3
 
 
+def test_false_picks_in_a_part_without_particles_count() -> None:
+    crowded = judged([(0.5, 0, True, True)] * 5, [5])
+    empty = judged([(0.4, 0, False, False)] * 10, [0])
+    assert 0.4 < choose_thresholds([crowded, empty], 1)[0][0] <= 0.5
+
+
 def test_a_scene_without_picks_keeps_a_threshold_of_the_grid() -> None:
     empty = JudgedPicks(
         scores=np.zeros(0), class_ids=np.zeros(0, np.int32), hit=np.zeros(0, bool), right=np.zeros(0, bool),

@@ -18,7 +18,7 @@ from picker_runtime.tomogram import Tomogram
 from picker_training.datasets.annotated import AnnotatedVolume
 from picker_training.evaluation.distance import match
 
-THRESHOLD_GRID: NDArray[np.float64] = np.round(np.arange(0.06, 0.90, 0.01), 2)
+THRESHOLD_GRID: NDArray[np.float64] = np.round(np.arange(0.06, 0.99, 0.01), 2)
 SWEEPS = 4
 START = 0.25
 
@@ -155,19 +155,21 @@ def calibrated(
 def choose_thresholds(
     judged: Sequence[JudgedPicks], classes: int, *, beta: float = 1.0
 ) -> tuple[NDArray[np.float64], float]:
-    """Return thresholds `(classes,)` with the best sum of localisation F and mean class F over the scenes, and it.
+    """Return thresholds `(classes,)` with the best sum of localisation F and mean class F, and it.
 
+    F counts the picks and particles of all scenes together: those of a part without particles are false, too.
     One class at a time over a grid, a few sweeps through all of them; of equally good ones the middle. A class that
     has no particle in any scene gets the median of the others' thresholds.
     beta: so many times as much as precision recall counts in F: 1 for F1, 4 to miss little.
     """
-    counts = [_counts(scene, classes) for scene in judged]  # each (3, classes, grid): picks, hits, right
+    counts = np.sum([_counts(scene, classes) for scene in judged], axis=0)  # (3, classes, grid): picks, hits, right
+    truths = np.sum([scene.truths for scene in judged], axis=0)
     chosen = np.full(classes, int(np.searchsorted(THRESHOLD_GRID, START)))
-    seen = np.sum([scene.truths for scene in judged], axis=0) > 0
+    seen = truths > 0
     value = 0.0
     for _ in range(SWEEPS):
         for c in np.flatnonzero(seen).tolist():
-            values = _objective(judged, counts, chosen, c, beta)
+            values = _objective(counts, truths, chosen, c, beta)
             chosen[c] = middle_of_best(values)
             value = float(values[chosen[c]])
     if seen.any():
@@ -194,21 +196,18 @@ def _counts(scene: JudgedPicks, classes: int) -> NDArray[np.float64]:
 
 
 def _objective(
-    judged: Sequence[JudgedPicks], counts: list[NDArray[np.float64]], chosen: NDArray[np.intp], c: int, beta: float
+    counts: NDArray[np.float64], truths: NDArray[np.intp], chosen: NDArray[np.intp], c: int, beta: float
 ) -> NDArray[np.float64]:
     """Return the objective for every threshold of class c while the others stay as chosen."""
-    total = np.zeros(len(THRESHOLD_GRID))
-    classes = np.arange(len(chosen))
-    for scene, count in zip(judged, counts, strict=True):
-        now = count[:, classes, chosen].copy()  # (3, classes)
-        now[:, c] = 0.0
-        picks = now[0].sum() + count[0, c]
-        hits = now[1].sum() + count[1, c]
-        localisation = f_measure(hits, picks, scene.truths.sum(), beta)
-        own = f_measure(count[2, c], count[0, c], scene.truths[c], beta)
-        others = f_measure(now[2], now[0], scene.truths, beta).sum()
-        total += localisation + (own + others) / len(chosen)
-    return total
+    now = counts[:, np.arange(len(chosen)), chosen]  # (3, classes)
+    now[:, c] = 0.0
+    picks = now[0].sum() + counts[0, c]
+    hits = now[1].sum() + counts[1, c]
+    localisation = f_measure(hits, picks, truths.sum(), beta)
+    own = f_measure(counts[2, c], counts[0, c], truths[c], beta)
+    others = f_measure(now[2], now[0], truths, beta).sum()
+    objective: NDArray[np.float64] = localisation + (own + others) / len(chosen)
+    return objective
 
 
 def f_measure(right: Any, picks: Any, truths: Any, beta: float = 1.0) -> Any:
