@@ -94,14 +94,12 @@ def engine(
     library: Annotated[str, typer.Option(metavar="tensorrt|rtx", help="rtx builds without a GPU too.")] = "rtx",
     precision: Annotated[str, typer.Option(metavar="fp32|fp16", help="Of the convolutions.")] = "fp16",
     tile: Annotated[
-        tuple[int, int, int] | None, typer.Option(metavar="D H W", help="Edges of a cube, instead of what suits.")
+        tuple[int, int, int] | None, typer.Option(metavar="D H W", help="Of detection: longest edges of a cube.")
     ] = None,
     tomogram: Annotated[
         tuple[int, int, int], typer.Option(metavar="Z Y X", help="Voxels of the tomograms to come.")
     ] = (200, 512, 512),
-    batch: Annotated[
-        int | None, typer.Option(min=1, help="Cubes per call of the engine, instead of what suits.")
-    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Of detection: cubes per call of the engine.")] = None,
     compatible: Annotated[
         bool, typer.Option("--compatible", help="TensorRT: for later versions and other GPUs too, slower.")
     ] = False,

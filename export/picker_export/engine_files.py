@@ -33,10 +33,10 @@ NAMES = {"tensorrt": TENSORRT.engine, "rtx": RTX.engine}
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOrder:
-    """Which engine to build.
+    """Which engine to build: the one that detection takes, on the GPU that is here, in a tomogram of some shape.
 
-    tile, batch: edges of the cubes, zyx voxels, and how many at a time; None for what detection takes, on the GPU that
-    is here, in a tomogram of the shape `tomogram`.
+    tomogram: that shape, zyx voxels. tile, batch: detection's `--tile`, upper bounds of a cube's edges, and its
+    `--batch`, cubes at a time; None where it is given none.
     compatible: for later versions and other GPUs too.
 
     Raises:
@@ -62,7 +62,7 @@ def write_engine(model: str, order: EngineOrder, output: Path | None, say: Say) 
     Raises:
         EngineError: E60 if the library is not installed or cannot build here, E62 if the graph cannot be built.
         ModelError: E50 to E53 if the model cannot be used.
-        UsageError: E80 if the tile does not suit it, or a compatible engine has no file to go to.
+        UsageError: E80 if the tile is too small for it, or a compatible engine has no file to go to.
         OutputError: E70 or E71 if the file cannot be written.
     """
     if order.compatible and output is None:
@@ -106,13 +106,9 @@ def _cached(key: PlanKey, build: Callable[[], bytes], say: Say) -> tuple[bytes, 
 
 
 def _cubes(bundle: Bundle, order: EngineOrder) -> tuple[int, int, int, int, int]:
-    card = bundle.card
-    if order.tile and (min(order.tile) < 1 or any(edge % card.alignment for edge in order.tile)):
-        problem = f"{order.tile} has an edge that is no multiple of {card.alignment}"
-        raise UsageError(80, "--tile", problem, f"round it to a multiple of {card.alignment}")
-    tiles = tiles_of(card, order.tomogram, tile=order.tile)
-    tile = order.tile or tiles[0].cube.shape
-    return (order.batch or good_batch(len(tiles), math.prod(tile), free=_memory()), 1, *tile)
+    tiles = tiles_of(bundle.card, order.tomogram, tile=order.tile)
+    cube = tiles[0].cube.shape
+    return (order.batch or good_batch(len(tiles), math.prod(cube), free=_memory()), 1, *cube)
 
 
 def _memory() -> int:

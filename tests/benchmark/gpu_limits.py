@@ -5,8 +5,9 @@
 
 Every step is compared with the same volume with all memory and without an accident: the same candidates, or how many
 differ. An allowance limits what the pipeline allocates, not what a library takes for itself; below some, tiles are
-halved and candidates near their seams may differ. Steps that DIR/limits.json holds are not done again. `--rehearse`
-needs no GPU: a device of numpy arrays, small volumes and a model without training.
+halved and candidates near their seams may differ. Steps that DIR/limits.json holds are not done again, unless they
+failed or had nothing to be compared with. `--rehearse` needs no GPU: a device of numpy arrays, small volumes and a
+model without training.
 """
 
 import argparse
@@ -154,8 +155,14 @@ def differing(a: Detections, b: Detections) -> int:
     return len(rows[0] ^ rows[1])
 
 
+def finished(report: dict[str, Any], name: str, *, compared: bool) -> bool:
+    """Return whether a step need not be done again; compared: it is to be compared with another."""
+    facts = report.get(name, {"failed": "not done"})
+    return "failed" not in facts and not (compared and facts["differing"] is None)
+
+
 def steps(stand: Stand, options: argparse.Namespace, folder: Path, report: dict[str, Any]) -> None:
-    """Do every step that the report does not hold, and write it after each."""
+    """Do every step that the report does not hold as finished, and write it after each."""
 
     def do(name: str, work: Callable[[], tuple[Detections, dict[str, Any]]], reference: Detections | None) -> Any:
         try:
@@ -173,17 +180,18 @@ def steps(stand: Stand, options: argparse.Namespace, folder: Path, report: dict[
         wanted = {f"{shape}, allowance {a:g}": a * stand.unit for a in options.allowance_gb}
         alone = f"{shape}, in a process"
         accidents = {f"{alone}, {number.name}": number for number in (signal.SIGKILL, signal.SIGSTOP)}
-        if {*wanted, *accidents, shape, alone} <= report.keys():
+        names = {shape: False, alone: False} | dict.fromkeys([*wanted, *accidents], True)
+        if all(finished(report, name, compared=compared) for name, compared in names.items()):
             continue
         path = folder / f"{z}x{y}x{x}.mrc"
         write_volume(path, (z, y, x), stand.bundle.card.voxel_size_angstrom)
         whole = do(shape, partial(limited, stand, path, None), None)
         for name, allowance in wanted.items():
-            if name not in report:
+            if not finished(report, name, compared=True):
                 do(name, partial(limited, stand, path, allowance), whole)
         calm = do(alone, partial(in_a_process, stand, path, None), None)
         for name, number in accidents.items():
-            if name not in report:
+            if not finished(report, name, compared=True):
                 do(name, partial(in_a_process, stand, path, number), calm)
         path.unlink()
 

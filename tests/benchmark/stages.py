@@ -2,15 +2,16 @@
 
     python tests/benchmark/stages.py -o DIR [--model shrec12] [--engine openvino ...] [--precision fp32 ...]
                                      [--tile 216,200,280 ...] [--shape 200,512,512 ...] [--batch 1] [--repeats 3]
-                                     [--threads 2] [--no-yardsticks]
+                                     [--threads 2] [--timeout 3600] [--no-yardsticks]
 
 Without `--engine` it takes every engine that can be used here, without `--precision` every one that the model has.
 Each case runs in a process of its own, with an empty cache of engines: first from nothing (`build`), then opened again
 (`start`), both without the tomogram's own seconds, then warm. Behind `file to picks`, which is warm, stand the same on
 a file that is not in the page cache, and the work done one stage after another, nothing overlapping: reading, upload
-and network. A case that fails says why. Picks are compared with those of the first case of the same volume. Figures are
-the median of the repeats. Rates of the device (the best of several) and PyTorch's seconds on the same volume are
-measured in the same run. Writes DIR/stages.json and DIR/stages.md.
+and network. A case that fails, or takes longer than the timeout, says why. Picks are compared with those of the first
+case of the same volume. Figures are the median of the repeats. Rates of the device (the best of several) and PyTorch's
+seconds on the same volume are measured in the same run. Writes DIR/stages.json and DIR/stages.md; what the first holds
+is not measured again, unless it failed.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ sys.path[:0] = [str(ROOT / part) for part in ("runtime", "training", "tests")]  
 from benchmark.detect_tomogram import write_volume  # noqa: E402
 from benchmark.stage_case import Case, run_case  # noqa: E402
 
+from picker_runtime.atomic import write_text  # noqa: E402
 from picker_runtime.bundle import Bundle  # noqa: E402
 from picker_runtime.detections import Detections  # noqa: E402
 from picker_runtime.engines.choice import GPU_ENGINES, ON_CPU, installed, obstacle_to, precisions_of  # noqa: E402
@@ -60,6 +62,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--timeout", type=float, default=3600.0, help="seconds of a case")
     parser.add_argument("--no-yardsticks", action="store_true")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -76,10 +79,7 @@ def cases(options: argparse.Namespace, folder: Path) -> list[Case]:
     bundle = Bundle.open(options.model)
     found = []
     for text, engine in itertools.product(options.shape or ["200,512,512"], options.engine or usable_engines()):
-        z, y, x = map(int, text.split(","))
-        volume = folder / f"{z}x{y}x{x}.mrc"
-        if not volume.exists():
-            write_volume(volume, (z, y, x), bundle.card.voxel_size_angstrom)
+        volume = folder / f"{_edges(text.split(','))}.mrc"
         offered = [one for one in precisions_of(engine) if one in bundle.graphs]
         for precision, tile in itertools.product(
             [one for one in offered if one in (options.precision or offered)],
@@ -94,13 +94,27 @@ def cases(options: argparse.Namespace, folder: Path) -> list[Case]:
     return found
 
 
-def in_a_process_of_its_own(case: Case) -> dict[str, Any]:
-    """Return what a case measured, or why it could not."""
+def told(case: Case) -> dict[str, Any]:
+    """Return a case as the report has it, wherever its volume lies."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(case) | {"volume": Path(case.volume).stem}))
+    return plain
+
+
+def in_a_process_of_its_own(case: Case, timeout: float) -> dict[str, Any]:
+    """Return what a case measured on its volume, which is written where it is not there, or why it could not."""
+    volume = Path(case.volume)
+    if not volume.exists():
+        z, y, x = map(int, volume.stem.split("x"))
+        write_volume(volume, (z, y, x), Bundle.open(case.model).card.voxel_size_angstrom)
     command = [sys.executable, str(Path(__file__)), "-o", "-", "--case", json.dumps(asdict(case))]
     with tempfile.TemporaryDirectory() as cache:
-        ended = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=os.environ | {"PICKER_CACHE_DIR": cache}
-        )
+        environment = os.environ | {"PICKER_CACHE_DIR": cache}
+        try:
+            ended = subprocess.run(
+                command, capture_output=True, text=True, check=False, env=environment, timeout=timeout
+            )
+        except subprocess.TimeoutExpired:
+            return {"failed": f"took more than {timeout:g} s"}
     if ended.returncode:
         reason = [line for line in ended.stderr.splitlines() if line.strip()] or ["no reason given"]
         return {"failed": reason[-1]}
@@ -122,8 +136,22 @@ def _detections(rows: list[list[float]]) -> Detections:
     )  # fmt: skip
 
 
-def yardsticks(options: argparse.Namespace, measured: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the seconds of PyTorch on the same volumes, on the GPU where there is one; what fails is told."""
+def add(report: dict[str, Any], case: dict[str, Any], result: dict[str, Any]) -> None:
+    """Put what a case measured into the report, in place of an earlier failure, its picks compared with the first's."""
+    report["cases"] = [known for known in report["cases"] if known["case"] != case]
+    if "failed" not in result:
+        picks, radii = result["picks"], result.pop("radii")
+        alike = (known for known in report["cases"] if known["case"]["volume"] == case["volume"] and "picks" in known)
+        first = next(alike, result)
+        result["figures"] |= in_common(picks, first["picks"], radii)
+        if first is not result:
+            del result["picks"]
+        report["rates"] = {device: rates for device, rates in result.pop("rates").items() if rates} | report["rates"]
+    report["cases"].append({"case": case} | result)
+
+
+def yardsticks(options: argparse.Namespace, report: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the seconds of PyTorch on each volume that has none, on the GPU where there is one; what fails is told."""
     import torch
     from benchmark.yardsticks import published_network, same_network
 
@@ -131,8 +159,12 @@ def yardsticks(options: argparse.Namespace, measured: list[dict[str, Any]]) -> I
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(options.threads)
-    for result in {row["case"]["volume"]: row for row in measured if "failed" not in row}.values():
+    known = [row["volume"] for row in report["yardsticks"]]
+    for result in {row["case"]["volume"]: row for row in report["cases"] if "failed" not in row}.values():
         z, y, x = result["shape"]
+        if [z, y, x] in known:
+            continue
+        rows = []
         cube, cubes = tuple(result["cube"]), result["cubes"]
         kinds = [("fp16", False), ("fp16", True), ("fp32", False)] if device == "cuda" else [("fp32", False)]
         for precision, compiled in kinds:
@@ -145,15 +177,15 @@ def yardsticks(options: argparse.Namespace, measured: list[dict[str, Any]]) -> I
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 print(f"PyTorch {precision}{' compiled' * compiled}: {reason}", flush=True)
                 continue
-            yield row | {"volume": [z, y, x]}
+            rows.append(row)
         paper = published_network((z, y, x), batch=PAPER_BATCH[device], device=device, repeats=options.repeats)
-        yield paper | {"volume": [z, y, x]}
+        yield [row | {"volume": [z, y, x]} for row in (*rows, paper)]
 
 
-def table(measured: list[dict[str, Any]], rates: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+def table(report: dict[str, Any]) -> str:
     """Return everything as Markdown."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
-    for result in measured:
+    for result in report["cases"]:
         case = result["case"]
         if "failed" in result:
             lines.append(f"| {case['engine']} | {case['precision']} | " + f"failed: {result['failed']} |")
@@ -162,14 +194,15 @@ def table(measured: list[dict[str, Any]], rates: dict[str, Any], rows: list[dict
         values = [case["engine"], case["precision"], _edges(result["cube"]), _edges(result["shape"])]
         values += [_number(stages.get(name)) for name in COLUMNS[4:]]
         lines.append("| " + " | ".join(values) + " |")
-    lines += ["", "Rates: " + "; ".join(f"{k} {v:.4g}" for part in rates.values() for k, v in part.items()), ""]
-    for row in rows:
+    rates = [f"{name} {rate:.4g}" for part in report["rates"].values() for name, rate in part.items()]
+    lines += ["", f"Rates: {'; '.join(rates)}", ""]
+    for row in report["yardsticks"]:
         what = f"{row['yardstick']}, {row['precision']}, cubes of {_edges(row['cube'])}, {row['batch']} at a time"
         lines.append(f"- {what}: {row['seconds']:.3g} s for {_edges(row['volume'])}")
     return "\n".join(lines) + "\n"
 
 
-def _edges(edges: list[int]) -> str:
+def _edges(edges: Sequence[object]) -> str:
     return "x".join(map(str, edges))
 
 
@@ -177,13 +210,17 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def write(folder: Path, measured: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
+def read(folder: Path) -> dict[str, Any]:
+    """Return what earlier calls measured."""
+    file = folder / "stages.json"
+    report: dict[str, Any] = {"cases": [], "rates": {}, "yardsticks": []}
+    return json.loads(file.read_text()) if file.exists() else report
+
+
+def write(folder: Path, report: dict[str, Any]) -> None:
     """Write what is known so far, as a table and as JSON."""
-    rates = next((result["rates"] for result in measured if "rates" in result), {})
-    cases = [{k: v for k, v in result.items() if k not in ("picks", "radii", "rates")} for result in measured]
-    (folder / "stages.md").write_text(table(cases, rates, rows))
-    report = {"cases": cases, "rates": rates, "yardsticks": rows}
-    (folder / "stages.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_text(folder / "stages.md", table(report))
+    write_text(folder / "stages.json", json.dumps(report) + "\n")
 
 
 def main() -> None:
@@ -193,22 +230,20 @@ def main() -> None:
         print(json.dumps(run_case(Case(**json.loads(options.case)))))
         return
     options.output.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    measured: list[dict[str, Any]] = []
+    report = read(options.output)
     with tempfile.TemporaryDirectory() as name:
         for case in cases(options, Path(name)):
-            result = {"case": asdict(case)} | in_a_process_of_its_own(case)
-            first = next((r for r in measured if r["case"]["volume"] == case.volume and "picks" in r), result)
-            if "picks" in result:
-                result["figures"] |= in_common(result["picks"], first["picks"], result["radii"])
-            measured.append(result)
+            if any(known["case"] == told(case) and "failed" not in known for known in report["cases"]):
+                continue
+            result = in_a_process_of_its_own(case, options.timeout)
+            add(report, told(case), result)
             print(case.engine, case.precision, result.get("failed") or result["warm"], flush=True)
-            write(options.output, measured, [])
+            write(options.output, report)
     if not options.no_yardsticks:
-        for row in yardsticks(options, measured):
-            rows.append(row)
-            write(options.output, measured, rows)
-    print((options.output / "stages.md").read_text())
+        for rows in yardsticks(options, report):
+            report["yardsticks"] += rows
+            write(options.output, report)
+    print(table(report))
 
 
 if __name__ == "__main__":

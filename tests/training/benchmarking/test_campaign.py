@@ -4,17 +4,16 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from training.benchmarking import tiny_protocol as tiny_protocol
-from training.benchmarking.tiny_protocol import TINY, tiny_config
+from training.benchmarking.tiny_protocol import TINY
 
 from picker_runtime.formats import read_named_picks
 from picker_training import cli
-from picker_training.benchmarking import entries, learned, protocol, running
+from picker_training.benchmarking import entries, running
 from picker_training.benchmarking.campaign import run_campaign
 from picker_training.benchmarking.learned import LearnedMethod, read_spent
 from picker_training.benchmarking.method import Method, Work
@@ -25,14 +24,7 @@ from picker_training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entries, "base_config", tiny_config)
-    monkeypatch.setattr(entries, "with_size", lambda options, size: options)
-    monkeypatch.setattr(learned, "TRIAL_STEPS", 3)
-    monkeypatch.setattr(learned, "FIRST_TRUE_STEP", 2)
-    monkeypatch.setitem(protocol.PROTOCOLS, "tiny", TINY)
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 def run(names: list[str], phantom_folder: Path, output: Path, data: Path, **options: Any) -> str:
@@ -157,92 +149,6 @@ def test_an_unknown_entry_is_a_usage_error(tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "out").exists()
 
 
-def test_a_killed_run_goes_on_with_the_time_that_is_left(
-    work: Work, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(LearnedMethod, "_seconds_of_a_step", lambda self: 60.0 * learned.MARGIN / 7.5)  # 7 steps
-    method = entries.ENTRIES["point-s"](work, phantom_folder)
-    assert isinstance(method, LearnedMethod)
-    train_step = Trainer._train_step
-
-    def killed(self: Trainer, *batch: Any) -> Any:
-        if self.step == 5:
-            raise KeyboardInterrupt
-        return train_step(self, *batch)
-
-    with monkeypatch.context() as context:
-        context.setattr(learned, "with_steps", _checkpoint_every_second)
-        context.setattr(Trainer, "_train_step", killed)
-        with pytest.raises(KeyboardInterrupt):
-            method.train()
-    before = read_spent(work.folder)
-    assert (before.step, before.done) == (5, False)
-    steps: list[int] = []
-
-    def counted(self: Trainer, *batch: Any) -> Any:
-        steps.append(self.step)
-        return train_step(self, *batch)
-
-    monkeypatch.setattr(Trainer, "_train_step", counted)
-    training = method.train()
-    assert steps == [4, 5, 6]
-    assert (training.steps, training.samples) == (7, 7)
-    assert training.seconds > before.seconds > 0.0
-    assert method.train() == training
-    assert len(steps) == 3
-
-
-def test_the_time_of_a_killed_run_is_that_of_its_last_checkpoint(
-    work: Work, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever is killed writes nothing more: what was noted by then is what counts."""
-    monkeypatch.setattr(LearnedMethod, "_seconds_of_a_step", lambda self: 60.0 * learned.MARGIN / 5.5)  # 5 steps
-    monkeypatch.setattr(learned, "with_steps", _checkpoint_every_second)
-    noted: list[learned.Spent] = []
-    monkeypatch.setattr(learned, "_write_spent", lambda folder, spent: noted.append(spent))
-    entries.ENTRIES["point-s"](work, phantom_folder).train()
-    assert [(spent.step, spent.done) for spent in noted] == [(2, False), (4, False), (5, True)]
-    assert 0.0 < noted[0].seconds < noted[1].seconds < noted[2].seconds
-
-
-def test_steps_are_planned_again_by_the_speed_of_the_first_tenth(
-    work: Work, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = [0.0]
-    monkeypatch.setattr(learned, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr(LearnedMethod, "_seconds_of_a_step", lambda self: 1.0)  # 57 steps in a minute
-    given: list[float] = []
-
-    def run_at_two_steps_a_second(self: Trainer, *_: Any, seconds: float) -> bool:
-        given.append(seconds)
-        steps = min(int(2 * seconds), self.config.optimiser.steps - self.step)
-        self.step += steps
-        clock[0] += steps / 2
-        self._save()
-        return self.step >= self.config.optimiser.steps
-
-    monkeypatch.setattr(Trainer, "run", run_at_two_steps_a_second)
-    method = entries.ENTRIES["point-s"](work, phantom_folder)
-    assert isinstance(method, LearnedMethod)
-    training = method.train()
-    assert given == [6.0, 54.0]
-    assert (training.steps, training.seconds) == (114, 57.0)  # 12, and 102 in 95 % of the 54 seconds that are left
-    assert method.config.optimiser.steps == 114
-    assert method.train() == training
-
-
-def test_the_time_that_was_spent_counts(work: Work, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of the minute is spent, so one step is made and no second one."""
-    monkeypatch.setattr(LearnedMethod, "_seconds_of_a_step", lambda self: 1e-3)
-    method = entries.ENTRIES["point-s"](work, phantom_folder)
-    work.folder.mkdir()
-    learned._write_spent(work.folder, learned.Spent(seconds=60.0, step=0, done=False))
-    training = method.train()
-    assert training is not None
-    assert training.steps == 1
-    assert read_spent(work.folder).done
-
-
 @pytest.mark.parametrize("name", ["paper", "paper-mended"])
 def test_the_paper_trains_as_published_at_the_width_of_the_protocol(
     name: str, work: Work, phantom_folder: Path
@@ -255,7 +161,3 @@ def test_the_paper_trains_as_published_at_the_width_of_the_protocol(
     assert (config.optimiser.learning_rate, config.optimiser.warmup, config.optimiser.clip_norm) == (1e-3, 0, math.inf)
     assert config.data.snr == TINY.training_snrs
     assert config.paper.linear_output == (name == "paper-mended")
-
-
-def _checkpoint_every_second(config: Any, steps: int) -> Any:
-    return replace(config, optimiser=replace(config.optimiser, steps=steps, checkpoint_every=2, validate_every=steps))

@@ -219,6 +219,7 @@ def test_a_mask_too_small_for_2021_is_named(folder: Path, capsys: pytest.Capture
     status, message = refused(capsys, "--rule", "shrec2021", "--truth", str(folder), "--picks", picks)
     assert (status, message.split()[1]) == (3, "E45")
     assert "picks.txt: pick 2 lies at x y z = 8 5 200, the mask has 20x16x16" in message
+    assert "--z-offset 166" in message
 
 
 def test_a_named_mask_is_used(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -261,11 +261,12 @@ def test_distance_is_reported_rounded_and_not() -> None:
     assert simple("1bxn 4 4 4", "")["centre_error_voxels"] is None
 
 
-def test_a_list_that_lies_outside_the_slab_is_named() -> None:
-    warning = "2 of 3 picks lie above or below the 200 slices of the truth: see --z-frame"
-    assert simple("1bxn 4 4 4", "1bxn 4 4 4; 1bxn 4 4 200; 1bxn 4 4 -1")["warnings"] == [warning]
-    assert simple("1bxn 4 4 4", "1bxn 4 4 4; 1bxn 4 4 199; 1bxn 4 4 -1")["warnings"] == []
-    assert simple("1bxn 4 4 4", "1bxn 4 4 4; 1bxn 4 4 -1")["warnings"] == []
+@pytest.mark.parametrize(("rule", "option"), [(score_2020, "--z-frame"), (score_2020_copy, "--z-offset 156")])
+def test_a_list_that_lies_outside_the_slab_is_named_with_the_option_of_the_rule(rule: Any, option: str) -> None:
+    warning = f"2 of 3 picks lie above or below the 200 slices of the truth: see {option}"
+    assert simple_case(rule, "1bxn 4 4 4", "1bxn 4 4 4; 1bxn 4 4 200; 1bxn 4 4 -1")["warnings"] == [warning]
+    assert simple_case(rule, "1bxn 4 4 4", "1bxn 4 4 4; 1bxn 4 4 199; 1bxn 4 4 -1")["warnings"] == []
+    assert simple_case(rule, "1bxn 4 4 4", "1bxn 4 4 4; 1bxn 4 4 -1")["warnings"] == []
 
 
 COPY_CASES = [

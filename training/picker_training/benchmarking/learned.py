@@ -40,22 +40,26 @@ MARGIN = 0.95
 """Share of the minutes for which steps are planned: the rate should have come down before they are over."""
 
 TRIED = 0.1
-"""Share of the minutes after which the steps are planned again, by the speed until then: a machine's speed varies."""
+"""Share of the minutes after which steps are planned for the last time, by the speed until then: speed varies."""
 
 AVERAGED_STEPS = 20
 """The moving average forgets in a twentieth of the steps, or as slowly as the configuration has it."""
 
-SCORES = np.round(np.arange(0.06, 0.90, 0.02), 2)
+SCORES = np.round(np.arange(0.06, 0.99, 0.02), 2)
 """Among which thresholds are chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """How far a run is: seconds and steps of training, and whether that was all."""
+    """How far a run is: seconds and steps of training, and whether that was all.
+
+    minutes: of the whole run; None in a file that does not say.
+    """
 
     seconds: float
     step: int
     done: bool
+    minutes: float | None = None
 
 
 class LearnedMethod(Method):
@@ -73,16 +77,21 @@ class LearnedMethod(Method):
         return load_config(path) if path.exists() else self._config
 
     def train(self) -> Training:
-        """Train for the minutes that are left; the number of steps is planned on the first call, and once again."""
+        """Train for the minutes that are left; steps are planned on the first call, and again by the speed since then.
+
+        Raises:
+            UsageError: E80 if it was begun with other minutes.
+        """
         folder, budget = self.work.folder, 60.0 * self.work.minutes
+        spent = read_spent(folder)
+        if spent.minutes is not None:
+            self.work.check_minutes(spent.minutes)
         if not (folder / CONFIG).exists():
             self._plan(math.floor(MARGIN * budget / self._seconds_of_a_step()))
-        spent = read_spent(folder)
-        if not spent.done and spent.seconds < TRIED * budget:
+        while not spent.done and spent.seconds < TRIED * budget:
             spent = self._go_on(spent.seconds, TRIED * budget)
-            if not spent.done:
-                seconds_of_a_step = spent.seconds / spent.step
-                self._plan(spent.step + math.floor(MARGIN * (budget - spent.seconds) / seconds_of_a_step))
+            seconds_of_a_step = spent.seconds / spent.step
+            self._plan(spent.step + math.floor(MARGIN * (budget - spent.seconds) / seconds_of_a_step))
         if not spent.done:
             spent = self._go_on(spent.seconds, budget, last=True)
         return Training(seconds=spent.seconds, steps=spent.step, samples=spent.step * self.config.optimiser.batch)
@@ -97,30 +106,33 @@ class LearnedMethod(Method):
     def _go_on(self, before: float, until: float, *, last: bool = False) -> Spent:
         """Train until so many seconds in all, `before` of them spent; they are noted whenever a checkpoint is written.
 
-        last: there is no more time after these.
+        last: there is no more time after these, and the run is done.
         """
-        folder, config = self.work.folder, self.config
+        folder, config, minutes = self.work.folder, self.config, self.work.minutes
 
         def note(progress: Progress) -> None:
             passed = before + progress.seconds
             if progress.step % config.optimiser.checkpoint_every == 0:
-                _write_spent(folder, Spent(seconds=passed, step=progress.step, done=False))
+                _write_spent(folder, Spent(seconds=passed, step=progress.step, done=False, minutes=minutes))
             if progress.step % 10 == 0 or progress.step == progress.steps:
                 self.work.report(f"step {progress.step}/{progress.steps}  loss {progress.total:.3f}  {passed:.0f} s")
 
         trainer = self._trainer(config, folder)
         started, done = time.monotonic(), False
         try:
-            done = trainer.run(note, lambda network, step: None, seconds=max(until - before, 0.0)) or last
+            trainer.run(note, lambda network, step: None, seconds=max(until - before, 0.0))
+            done = last
         finally:  # a signal leaves a checkpoint, and then ends the command
-            spent = Spent(seconds=before + time.monotonic() - started, step=trainer.step, done=done)
+            seconds = before + time.monotonic() - started
+            spent = Spent(seconds=seconds, step=trainer.step, done=done, minutes=minutes)
             _write_spent(folder, spent)
         return spent
 
     def _seconds_of_a_step(self) -> float:
-        """Return the median duration of a few steps of a run that is thrown away."""
+        """Return the median duration of a few steps of a run that is thrown away, without checkpoints between them."""
         times: list[float] = []
         config = with_steps(self._config, TRIAL_STEPS)
+        config = replace(config, optimiser=replace(config.optimiser, checkpoint_every=TRIAL_STEPS))
         with tempfile.TemporaryDirectory() as scratch:
             trainer = self._trainer(config, Path(scratch))
             trainer.run(lambda progress: times.append(progress.seconds), lambda network, step: None)
@@ -167,10 +179,12 @@ class LearnedMethod(Method):
         return pick_at(found, np.array(settings["thresholds"]), voxel_size)
 
     def time(self, tomogram: Path, settings: Settings) -> Timing:
-        """Measure detection in a file; the network is loaded before the clock starts."""
+        """Measure detection in a file; before the clock starts the network is loaded, and on a GPU has run once."""
         with Tomogram.open(tomogram) as opened:
             shape, voxel_size = opened.shape, opened.voxel_size
         self.network.eval()
+        if self.work.device.type == "cuda":
+            self.look(tomogram)
         started = time.perf_counter()
         self.picks(self.look(tomogram), settings, voxel_size)
         return Timing(seconds=time.perf_counter() - started, voxels=math.prod(shape))

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from picker_runtime.detections import Detections
+from picker_runtime.errors import UsageError
 from picker_training.benchmarking.protocol import Difficulty
 from picker_training.benchmarking.scenes import BenchmarkScenes
 from picker_training.datasets.annotated import AnnotatedVolume
@@ -39,6 +40,16 @@ class Work:
         """Diameter of every class."""
         return np.array([self.scenes.diameters_angstrom[name] for name in self.scenes.protocol.classes])
 
+    def check_minutes(self, begun: float) -> None:
+        """Check that what lies in the folder was begun with as many minutes.
+
+        Raises:
+            UsageError: E80 if not.
+        """
+        if begun != self.minutes:
+            problem = f"{self.folder} was run with {begun:g} minutes"
+            raise UsageError(80, f"--minutes {self.minutes:g}", problem, f"give {begun:g}, or another folder with -o")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
@@ -64,7 +75,7 @@ class Method(ABC):
         self.work = work
 
     def train(self) -> Training | None:
-        """Train for the protocol's minutes, going on where an earlier call stopped; None if nothing is learnt."""
+        """Train for the work's minutes, going on where an earlier call stopped; None if nothing is learnt."""
         return None
 
     def cost(self) -> Cost | None:

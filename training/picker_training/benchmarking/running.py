@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from picker_runtime.atomic import atomic_writer, check_writable_folder, write_text
-from picker_runtime.errors import UsageError
 from picker_runtime.formats import find_writer
 from picker_runtime.formats.base import FormatContext
 from picker_runtime.geometry import Box, Triple
@@ -66,9 +65,7 @@ def run_entry(name: str, method: Method) -> Result:
     work = method.work
     done = read_result(work.folder, work.scenes.protocol)
     if done is not None:
-        if done.minutes != work.minutes:
-            problem = f"{work.folder} was run with {done.minutes:g} minutes"
-            raise UsageError(80, f"--minutes {work.minutes:g}", problem, "give another folder with -o")
+        work.check_minutes(done.minutes)
         return done
     check_writable_folder(work.folder)
     training = method.train()

@@ -146,13 +146,16 @@ def unknown_names(classes: Sequence[str], pick_names: Sequence[str]) -> tuple[st
     return (f"unknown classes count as background: {', '.join(unknown)}",) if unknown else ()
 
 
-def outside_slab(picks: PlacedPicks, slices: int) -> tuple[str, ...]:
-    """Return the warning for a list whose z, taken as the slab's, mostly lies outside it."""
+def outside_slab(picks: PlacedPicks, slices: int, *, option: str = "--z-frame") -> tuple[str, ...]:
+    """Return the warning for a list whose z, taken as the slab's, mostly lies outside it.
+
+    option: by which the rule is told where z counts from.
+    """
     z = np.rint(picks.exact[:, 0])
     outside = int(np.sum((z < 0) | (z >= slices)))
     if 2 * outside <= len(picks):
         return ()
-    return (f"{outside} of {len(picks)} picks lie above or below the {slices} slices of the truth: see --z-frame",)
+    return (f"{outside} of {len(picks)} picks lie above or below the {slices} slices of the truth: see {option}",)
 
 
 def check(names: Sequence[str], positions: NDArray[np.float64], truth: Truth, mask: NDArray[np.integer[Any]]) -> None:

@@ -73,7 +73,7 @@ def _score_shrec(rule: Rule, folder: Path, picks_file: Path, options: Options) -
             **more,
         )
     except shrec.MaskTooSmallError as error:
-        fix = "leave such picks out, or give a mask of the whole tomogram"
+        fix = "leave such picks out, give a mask of the whole tomogram, or --z-offset 166 where z counts 512 slices"
         raise InputError(45, picks_file.name, str(error), fix) from error
 
 

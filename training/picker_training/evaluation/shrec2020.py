@@ -88,7 +88,7 @@ def score_2020_copy(
     high = (depth - 1, height - 1, width - 1)
     picks = PlacedPicks.place(pick_names, pick_positions, shift=(0, 0, 0), low=(0, 0, 0), high=high)
     classes = with_others(CLASSES_2020, truth.names)
-    warnings = unknown_names(classes, picks.names) + outside_slab(picks, depth)
+    warnings = unknown_names(classes, picks.names) + outside_slab(picks, depth, option=f"--z-offset {FRAME_OFFSET}")
     return score_first_hits(picks, dilated_at(occupancy_mask, picks.voxels), truth, classes, warnings=warnings)
 
 
