@@ -36,7 +36,7 @@ class Screen:
     quiet: bool
 
     def note(self, text: str) -> None:
-        """Show what a user should know before the work begins."""
+        """Show what a user should know before the work begins, or of what it waits for."""
         if not self.quiet:
             console.complain(f"note: {text}")
 

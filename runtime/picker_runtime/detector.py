@@ -1,7 +1,7 @@
 """The detector: a tomogram in, picks out; everything `picker-runtime detect` does but reading options and writing."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ class Picker:
     model: name of a bundled model, or a model's folder; a `Path` is a folder always.
     engine: a name in `engines.ENGINES` or `engines.GPU_ENGINES`, or "auto"; `choice` says what that took, and why.
     precision: "fp32", "fp16", "int8" or "auto": float32 on CPUs, float16 on GPUs where the model has it.
-    threads: None for all that the process may use.
+    threads: None for all that the process may use. say: told what takes long, as building a GPU's engine does.
     tile: upper bounds of a cube's edges in voxels, one number or z, y, x; None for what suits each tomogram.
     halo: voxels around a core; None for the model's own. batch: cubes to a call of the graph;
     None for one, or on a GPU for as many as keep it busy and fit in its memory.
@@ -77,6 +77,7 @@ class Picker:
         tile: int | Triple | None = None,
         halo: int | None = None,
         batch: int | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         for name, value, least in (("threads", threads, 1), ("batch", batch, 1), ("halo", halo, 0)):
             if value is not None and value < least:
@@ -85,7 +86,7 @@ class Picker:
         self.card = self.bundle.card
         graphs = self.bundle.graphs
         self.choice, self.precision = choose_both(engine, precision, graphs)
-        self._engine = open_engine(self.choice.engine, graphs[self.precision], threads=threads, batch=batch)
+        self._engine = open_engine(self.choice.engine, graphs[self.precision], threads=threads, batch=batch, say=say)
         self._scanner = Scanner(
             engine=self._engine,
             card=self.card,
@@ -202,11 +203,9 @@ class Picker:
         """Pick among the candidates and record how; thresholds are those of all classes, chosen those to pick."""
         card = self.card
         picks = pick(
-            candidates,
-            thresholds=as_array(chosen, card.class_names),
-            fraction=card.nms_fraction,
+            candidates, thresholds=as_array(chosen, card.class_names), fraction=card.nms_fraction,
             voxel_size=tomogram.voxel_size_angstrom,
-        )
+        )  # fmt: skip
         stages.end("nms")
         record = DetectionRecord(
             tomogram=tomogram,

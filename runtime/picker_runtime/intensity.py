@@ -27,6 +27,9 @@ FILL_EXCESS = 5
 """Fill outnumbers its neighbours by more than this. Bytes of sigma 8 about 0 with 30 % zero padding reach 9.7; rounded
 noise stays under 5 down to sigma 0.5."""
 
+NOTED_FILL = 0.3
+"""Share of the fill that a user is told of: more than padding takes, as where a writer died half way."""
+
 _GOLDEN = (5**0.5 - 1) / 2
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -37,13 +40,14 @@ class Intensity:
 
     center: median. scale: standard deviation of the noise, from the median absolute deviation. Both as stored.
     non_finite_fraction: share of NaN and infinities in the sample.
-    fill: the commonest value left out as padding; None where there is none.
+    fill: the commonest value left out as padding; None where there is none. fill_fraction: its share of the sample.
     """
 
     center: float
     scale: float
     non_finite_fraction: float
     fill: float | None
+    fill_fraction: float = 0.0
 
 
 def measure(tomogram: Tomogram) -> Intensity:
@@ -53,9 +57,14 @@ def measure(tomogram: Tomogram) -> Intensity:
         InputError: E41 more than 1 % of the voxels are not finite, E42 no signal.
     """
     sample = np.concatenate([tomogram.read(window).ravel() for window in windows(tomogram.shape)])
-    if tomogram.sign_is_assumed and _looks_wrapped(sample):
-        tomogram.warnings.append("bytes read as signed look unsigned: try --mode0 unsigned")
     intensity = measure_array(sample, subject=tomogram.name)
+    if tomogram.sign_is_assumed and _looks_wrapped(sample, intensity.fill):
+        tomogram.warnings.append("bytes read as signed look unsigned: try --mode0 unsigned")
+    if intensity.fill_fraction > NOTED_FILL:
+        percent = 100 * intensity.fill_fraction
+        tomogram.warnings.append(
+            f"{percent:.0f} % of the voxels are exactly {intensity.fill:g}: was the file written completely?"
+        )
     if intensity.non_finite_fraction:
         percent = 100 * intensity.non_finite_fraction
         tomogram.warnings.append(f"{percent:.2g} % of the voxels are not finite; the median stands in for them")
@@ -76,14 +85,14 @@ def measure_array(values: NDArray[np.number], *, subject: str = "array") -> Inte
         if bad > MAX_NON_FINITE:
             problem = f"{bad:.1%} of the voxels are NaN or infinite, at most {MAX_NON_FINITE:.0%} are tolerated"
             raise InputError(41, subject, problem, "reconstruct or export it again")
-        kept, fill = _without_fill(Ranking(finite))
+        kept, fill, share = _without_fill(Ranking(finite))
         if not kept.size:
             raise _no_signal(subject, f"every voxel is {finite[0]:g}")
         center = (float(kept.at((kept.size - 1) // 2)) + float(kept.at(kept.size // 2))) / 2
         scale = MAD_TO_SIGMA * _median_within_step(Ranking(np.abs(kept.values - np.float32(center))))
     if not 1 / _FLOAT32_MAX < scale < _FLOAT32_MAX:
         raise _no_signal(subject, f"the scale of its voxels is {scale:g}")
-    return Intensity(center=center, scale=scale, non_finite_fraction=bad, fill=fill)
+    return Intensity(center=center, scale=scale, non_finite_fraction=bad, fill=fill, fill_fraction=share)
 
 
 def windows(shape: Triple) -> list[Box]:
@@ -126,8 +135,11 @@ class NormalisedSource:
         return self._tomogram.raw()
 
 
-def _without_fill(ranking: Ranking) -> tuple[Ranking, float | None]:
-    """Leave out every exact value with over 1 % of the sample that far outnumbers both neighbouring values present."""
+def _without_fill(ranking: Ranking) -> tuple[Ranking, float | None, float]:
+    """Leave out every exact value with over 1 % of the sample that far outnumbers both neighbouring values present.
+
+    Also returns the commonest of them, and its share.
+    """
     fills = []
     for value in ranking.commoner_than(FILL_SHARE * ranking.size):
         low, high = ranking.run(value)
@@ -136,8 +148,10 @@ def _without_fill(ranking: Ranking) -> tuple[Ranking, float | None]:
         if high - low > FILL_EXCESS * max(before, after):
             fills.append((high - low, float(value)))
     if not fills:
-        return ranking, None
-    return Ranking(ranking.values[~np.isin(ranking.values, [value for _, value in fills])]), max(fills)[1]
+        return ranking, None, 0.0
+    kept = Ranking(ranking.values[~np.isin(ranking.values, [value for _, value in fills])])
+    count, commonest = max(fills)
+    return kept, commonest, count / ranking.size
 
 
 def _median_within_step(ranking: Ranking) -> float:
@@ -152,8 +166,9 @@ def _median_within_step(ranking: Ranking) -> float:
     return bottom + (top - bottom) * float((ranking.size / 2 - low) / (high - low))
 
 
-def _looks_wrapped(values: NDArray[np.float32]) -> bool:
+def _looks_wrapped(values: NDArray[np.float32], fill: float | None) -> bool:
     """Tell whether signed bytes crowd both ends and leave the middle empty, as unsigned ones read as signed do."""
+    values = values if fill is None else values[values != fill]
     ends = min(np.count_nonzero(values >= 96), np.count_nonzero(values < -96))
     return bool(ends > np.count_nonzero(np.abs(values) < 32))
 

@@ -1,8 +1,8 @@
 """What the commands `detect` and `picks` do, with a screen to show it on."""
 
 import time
-from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -34,7 +34,7 @@ class Screen(Protocol):
     """Where a job shows what it does."""
 
     def note(self, text: str) -> None:
-        """Show what a user should know before the work begins."""
+        """Show what a user should know before the work begins, or of what it waits for."""
         ...
 
     def progress(self, label: str) -> AbstractContextManager[Progress]:
@@ -58,11 +58,12 @@ def detect_all(settings: DetectSettings, screen: Screen) -> BatchResult:
         OutputError: E70 or E71 if the output folder cannot be written.
         ModelError, EngineError: if the model or the engine cannot be used.
     """
-    targets = {path: settings.output / stem_of(path) for path in settings.inputs}
-    _prepare(settings, [(path, settings.output / stem_of(path)) for path in settings.inputs])
+    named = [(path, settings.output / stem_of(path)) for path in settings.inputs]
+    _prepare(settings, named)
+    targets = dict(named)
     with Picker(
         settings.model, engine=settings.engine, precision=settings.precision, threads=settings.threads,
-        tile=settings.tile, batch=settings.batch,
+        tile=settings.tile, batch=settings.batch, say=screen.note,
     ) as picker:  # fmt: skip
         options: dict[str, Any] = {
             "voxel_size": settings.voxel_size,
@@ -72,10 +73,8 @@ def detect_all(settings: DetectSettings, screen: Screen) -> BatchResult:
             "classes": settings.classes,
             "mask": settings.mask,
         }
-
         if picker.choice.notable:
             screen.note(f"engine {picker.choice.engine}: {picker.choice.reason}")
-
         following = dict(pairwise(settings.inputs))
 
         def work(path: Path) -> None:
@@ -85,7 +84,8 @@ def detect_all(settings: DetectSettings, screen: Screen) -> BatchResult:
                 picker.expect(following[path], mode0=settings.mode0)
             with screen.progress(path.name) as progress:
                 detection = picker.detect(path, **options, progress=progress)
-            written = _write(targets[path], detection, path, settings)
+            with holding(settings.output):
+                written = _write(targets[path], detection, path, settings)
             screen.finished(path, written, settings.output, time.perf_counter() - start)
 
         return run_batch(settings.inputs, work, screen.refused)
@@ -96,10 +96,11 @@ def pick_all(settings: PicksSettings, screen: Screen) -> BatchResult:
 
     Raises:
         InputError: E44 if no folder holds candidates.
-        UsageError: E80 for a bad option, E81 if two records would write the same files.
+        UsageError: E80 for an option that is bad for any of the records, E81 if two would write the same files.
         OutputError: E70 or E71 if the output folder cannot be written.
     """
     records, refused = _records(settings.inputs)
+    _check_options(records, settings)
     targets = {path: (settings.output or path.parent) / path.stem for path in records}
     _prepare(settings, targets.items())
     for empty, error in refused.items():
@@ -108,9 +109,10 @@ def pick_all(settings: PicksSettings, screen: Screen) -> BatchResult:
     def work(path: Path) -> None:
         start = time.perf_counter()
         check_name(targets[path], settings.formats)
-        detection = pick_again(path, settings)
-        tomogram = detection.record.tomogram.path
-        written = _write(targets[path], detection, path.parent / tomogram if tomogram else None, settings)
+        with _holding_all({path.parent, targets[path].parent}):
+            detection = pick_again(path, settings)
+            tomogram = detection.record.tomogram.path
+            written = _write(targets[path], detection, path.parent / tomogram if tomogram else None, settings)
         screen.finished(path, written, targets[path].parent, time.perf_counter() - start)
 
     return run_batch(list(targets), work, screen.refused).with_refused(list(refused.values()))
@@ -130,6 +132,25 @@ def _records(inputs: Iterable[Path]) -> tuple[list[Path], dict[Path, InputError]
     return list(dict.fromkeys(records)), refused
 
 
+def _check_options(records: Iterable[Path], settings: PicksSettings) -> None:
+    """Refuse options that make no sense for one of the records; one that cannot be read is refused in its turn."""
+    for path in records:
+        try:
+            with suppress(InputError):
+                _thresholds(DetectionRecord.read(path), settings)
+        except UsageError as error:
+            raise UsageError(error.code, error.subject, f"{path}: {error.problem}", error.fix) from error
+
+
+@contextmanager
+def _holding_all(folders: Iterable[Path]) -> Iterator[None]:
+    """Hold folders, in an order that is the same for all, so that no two wait for each other."""
+    with ExitStack() as held:
+        for folder in sorted({folder.resolve() for folder in folders}):
+            held.enter_context(holding(folder))
+        yield
+
+
 def pick_again(path: Path, settings: PicksSettings) -> Detection:
     """Return the detection whose record stands at `path`, with its picks made anew from its candidates.
 
@@ -140,9 +161,7 @@ def pick_again(path: Path, settings: PicksSettings) -> Detection:
         UsageError: E80 for an unknown class, or a threshold below the floor of the candidates.
     """
     record = DetectionRecord.read(path)
-    wanted = settings.thresholds.wanted(record.thresholds)
-    thresholds = resolve(record.thresholds, floor=record.floor, wanted=wanted)
-    chosen = of_classes(thresholds, settings.classes or record.counts)
+    thresholds, chosen = _thresholds(record, settings)
     candidates = read_candidates(record, path)
     names = record.model.classes
     picks = pick(
@@ -154,6 +173,13 @@ def pick_again(path: Path, settings: PicksSettings) -> Detection:
     counts = {name: int(np.count_nonzero(picks.class_ids == names.index(name))) for name in chosen}
     record = replace(record, thresholds=thresholds, counts=counts)
     return Detection(picks=picks, candidates=candidates, record=record, class_names=names)
+
+
+def _thresholds(record: DetectionRecord, settings: PicksSettings) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the thresholds of all classes, and those of the classes to pick."""
+    wanted = settings.thresholds.wanted(record.thresholds)
+    thresholds = resolve(record.thresholds, floor=record.floor, wanted=wanted)
+    return thresholds, of_classes(thresholds, settings.classes or record.counts)
 
 
 def _prepare(settings: DetectSettings | PicksSettings, targets: Collection[tuple[Path, Path]]) -> None:
@@ -173,8 +199,7 @@ def _prepare(settings: DetectSettings | PicksSettings, targets: Collection[tuple
 def _write(
     target: Path, detection: Detection, tomogram: Path | None, settings: DetectSettings | PicksSettings
 ) -> Detection:
-    with holding(target.parent):
-        return write_outputs(
-            target, detection, tomogram=tomogram, formats=settings.formats, relion_centre=settings.relion_centre,
-            again=isinstance(settings, PicksSettings),
-        )  # fmt: skip
+    return write_outputs(
+        target, detection, tomogram=tomogram, formats=settings.formats, relion_centre=settings.relion_centre,
+        again=isinstance(settings, PicksSettings),
+    )  # fmt: skip

@@ -147,10 +147,19 @@ def _rms(data: NDArray[Any]) -> float:
 
 def _open_regular(path: str | os.PathLike[str], name: str) -> BinaryIO:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO must not make us wait for its writer
+        descriptor = _descriptor(path)
     except (OSError, ValueError) as error:
         raise unreadable(name, error) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise InputError(12, name, "cannot be opened: not a regular file", "give the path of an MRC file")
     return open(descriptor, "rb", buffering=0)  # noqa: PTH123  closed by close()
+
+
+def _descriptor(path: str | os.PathLike[str]) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO must not make us wait for its writer
+    except BlockingIOError:  # a file server or another program has it on lease, and is asked for it now
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise
+        return os.open(path, os.O_RDONLY)

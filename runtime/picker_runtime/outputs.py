@@ -1,7 +1,7 @@
 """The files of one tomogram: their names, the order they are written in, and reading them back."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ LONGEST_NAME = 255
 
 def stem_of(path: Path) -> str:
     """Return the name that all outputs of a tomogram begin with: its own, without .mrc .rec .map .gz .bz2."""
-    name = path.name
+    name = path.name or "folder"  # . and / have none; opening them refuses them
     while (suffix := Path(name).suffix).lower() in TOMOGRAM_SUFFIXES:
         name = name.removesuffix(suffix)
     return name
@@ -81,26 +81,24 @@ def write_outputs(
     """Write all files of one tomogram to `folder / stem`, the record last; return the detection with it as written.
 
     again: the candidates are those that lie there, so that an earlier record stays true of them until the new one is
-    written; else it is removed first, and a record that is there is that of the files beside it.
+    written; else it is removed first, after the files of other formats, which nothing else names: a record that is
+    there is that of the files beside it.
     tomogram: the file that was picked, None for an array.
     formats: besides csv; those that the record of an earlier run there names are written again, each with its centre,
-    so that all files of a tomogram hold the same picks; files of classes that the model does not have are removed.
+    so that all files of a tomogram hold the same picks; files of classes that the model does not have are removed. If
+    that run picked in another file, a warning says so.
 
     Raises:
         OutputError: E70 or E71 if one cannot be written.
     """
     folder, stem = target.parent, target.name
     context = replace(_context(detection.record), tomogram=stem)
-    earlier, notes = _earlier(target)
+    earlier, notes = _earlier(target, tomogram)
     if not again:
+        _remove_all(folder, stem, earlier.outputs if earlier else ())
         remove(target.with_name(stem + RECORD))
     centres = _formats_of(earlier) | dict.fromkeys(formats, relion_centre)
-    written = csv.write(folder, stem, detection.picks, context)
-    written += csv.write(folder, stem + CANDIDATES.removesuffix(".csv"), detection.candidates, context)
-    for name, centre in centres.items():
-        if name != "csv":
-            written += find_writer(name)(folder, stem, detection.picks, replace(context, relion_centre=centre))
-    written.append(folder / (stem + RECORD))
+    written = [*_write_picks(target, detection, context, centres), folder / (stem + RECORD)]
     origin = replace(detection.record.tomogram, name=stem, path=path_from(folder, tomogram) if tomogram else "")
     names = tuple(dict.fromkeys(file.relative_to(folder).as_posix() for file in written))
     warnings = (*detection.record.warnings, *notes)
@@ -109,6 +107,19 @@ def write_outputs(
         _remove_all(folder, stem, set(earlier.outputs) - set(names))
     record.write(written[-1])
     return replace(detection, record=record)
+
+
+def _write_picks(
+    target: Path, detection: Detection, context: FormatContext, centres: Mapping[str, Centre]
+) -> list[Path]:
+    """Write picks and candidates as CSV, and the picks in other formats, each with its centre; return the files."""
+    folder, stem = target.parent, target.name
+    written = csv.write(folder, stem, detection.picks, context)
+    written += csv.write(folder, stem + CANDIDATES.removesuffix(".csv"), detection.candidates, context)
+    for name, centre in centres.items():
+        if name != "csv":
+            written += find_writer(name)(folder, stem, detection.picks, replace(context, relion_centre=centre))
+    return written
 
 
 def find_records(path: Path) -> list[Path]:
@@ -140,15 +151,20 @@ def read_candidates(record: DetectionRecord, path: Path) -> Detections:
     return candidates
 
 
-def _earlier(target: Path) -> tuple[DetectionRecord | None, list[str]]:
-    """Return the record that an earlier run left of this tomogram, or what to warn of if it cannot be read."""
+def _earlier(target: Path, tomogram: Path | None) -> tuple[DetectionRecord | None, list[str]]:
+    """Return the record that an earlier run left there, and what to warn of: it is unreadable, or of another file."""
     path = target.with_name(target.name + RECORD)
     if not os.path.lexists(path):
         return None, []
     try:
-        return DetectionRecord.read(path), []
+        earlier = DetectionRecord.read(path)
     except InputError as error:
         return None, [f"files of other formats that an earlier run left may be out of date: {error.problem}"]
+    if tomogram is None or not earlier.tomogram.path:
+        return earlier, []
+    before, now = os.path.realpath(target.parent / earlier.tomogram.path), os.path.realpath(tomogram)
+    warning = f"the results of {before} that were here are replaced by those of {now}; another -o keeps both"
+    return earlier, [warning] if before != now else []
 
 
 def _formats_of(earlier: DetectionRecord | None) -> dict[str, Centre]:
@@ -157,11 +173,13 @@ def _formats_of(earlier: DetectionRecord | None) -> dict[str, Centre]:
     return {name: centre for name, centre in formats.items() if name in WRITERS}
 
 
-def _remove_all(folder: Path, stem: str, names: Iterable[str]) -> None:
+def _remove_all(folder: Path, stem: str, names: Collection[str]) -> None:
     """Remove files of one tomogram that lie in the folder; what a record names besides, it does not own."""
     for name in names:
         if Path(name).name == name and name.startswith(f"{stem}_"):
             remove(folder / name)
+    if f"{stem}{relion5.SUFFIX}" in names:
+        relion5.write_index(folder)
 
 
 def _context(record: DetectionRecord) -> FormatContext:

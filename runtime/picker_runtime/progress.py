@@ -1,7 +1,7 @@
 """The progress bar on a terminal; nothing where there is no terminal to draw on."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 from picker_runtime.errors import one_line
@@ -28,6 +28,12 @@ def progress_bar(stream: TextIO | None, label: str, *, shown: bool) -> Iterator[
         TextColumn("tiles"),
         TimeRemainingColumn(),
     )
-    with Bars(*parts, console=Console(file=stream), transient=True) as bars:
-        task = bars.add_task(escape(one_line(label)), total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+    bars = Bars(*parts, console=Console(file=stream), transient=True)
+    with suppress(OSError):  # a terminal that hung up costs the bar, not the tomogram
+        bars.add_task(escape(one_line(label)), total=None)
+        bars.start()
+    try:
+        yield lambda done, total: bars.update(bars.task_ids[0], completed=done, total=total)
+    finally:
+        with suppress(OSError):
+            bars.stop()

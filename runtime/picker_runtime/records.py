@@ -127,5 +127,5 @@ class DetectionRecord:
 
 
 def path_from(folder: Path, path: Path) -> str:
-    """Return `path` as seen from the record's folder, so that both can move together."""
-    return Path(os.path.relpath(path, folder)).as_posix()
+    """Return `path` as seen from the record's folder, so that both can move together; links to folders are followed."""
+    return Path(os.path.relpath(path.parent.resolve() / path.name, folder.resolve())).as_posix()

@@ -62,6 +62,7 @@ def find_candidates(
     split: returns the smaller tiles that stand in for a tile whose slots are all filled; none if it is too small.
     inside: tells which positions `(n, 3) float64, zyx, voxels` of a tile lie in a mask.
     """
+    take_warnings(engine)  # those of a tomogram that was refused are not this one's
     queue = list(tiles)
     done = 0
     parts: list[Detections] = []

@@ -171,6 +171,17 @@ def test_options_that_make_no_sense_are_usage_errors(options: list[str], tmp_pat
     assert outcome.stdout == ""
 
 
+def test_a_folder_is_refused_for_itself_also_where_it_has_no_name(
+    tmp_path: Path, golden_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tomogram(tmp_path / "a.mrc")
+    outcome = picker("detect", ".", "..", "a.mrc", "-o", ".", "--model", golden_model)
+    assert outcome.status == 3
+    assert [complaint.split(":")[1] for complaint in outcome.complaints[:2]] == [" E12 .", " E12 .."]
+    assert outcome.complaints[2] == "picker: 1 of 3 files done, 2 refused"
+
+
 def test_no_input_is_a_usage_error() -> None:
     assert picker("detect").status == 2
 

@@ -128,8 +128,8 @@ def test_a_precision_that_cannot_be_had_is_refused(
     assert words in outcome.stderr
 
 
-def test_tile_batch_and_threads_reach_the_engine(
-    tmp_path: Path, golden_model: Path, monkeypatch: pytest.MonkeyPatch
+def test_tile_batch_and_threads_reach_the_engine_and_its_words_the_screen(
+    tmp_path: Path, golden_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given: dict[str, Any] = {}
     open_engine = detector.open_engine
@@ -142,4 +142,6 @@ def test_tile_batch_and_threads_reach_the_engine(
     tomogram(tmp_path / "a.mrc")
     record = detect(tmp_path / "a.mrc", golden_model, "--tile", "48,32,40", "--batch", 2, "--threads", 1)
     assert record["options"]["tile"] == [44, 32, 36]  # balanced below the bounds
+    given.pop("say")("building an engine")
     assert given == {"batch": 2, "threads": 1}
+    assert capsys.readouterr().err == "picker: note: building an engine\n"

@@ -174,6 +174,24 @@ def test_what_makes_no_sense_is_a_usage_error(options: list[str], folder: Path, 
     assert outcome.stderr.startswith("picker: E80 ")
 
 
+@pytest.mark.parametrize(
+    ("change", "options"),
+    [(('"floor": 0.05', '"floor": 0.1'), ("--threshold", "0.07")), (('"small"', '"tiny"'), ("--classes", "small"))],
+)
+def test_what_makes_no_sense_for_one_of_two_models_changes_nothing(
+    change: tuple[str, str], options: tuple[str, str], folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "picks", tmp_path / "picks")
+    record = tmp_path / "picks/b.json"
+    assert change[0] in record.read_text()
+    record.write_text(record.read_text().replace(*change))
+    before = contents(tmp_path / "picks")
+    outcome = picker("picks", tmp_path / "picks", *options)
+    assert (outcome.status, len(outcome.complaints)) == (2, 1)
+    assert str(record) in outcome.stderr
+    assert contents(tmp_path / "picks") == before
+
+
 def test_a_broken_file_costs_itself_alone(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "picks", tmp_path / "picks")
     candidates = tmp_path / "picks/001.candidates.csv"

@@ -164,6 +164,24 @@ def test_unsigned_bytes_read_as_signed_are_suspected(sigma: float, center: float
     assert told.warnings == []
 
 
+def test_padding_does_not_hide_that_bytes_look_unsigned() -> None:
+    values = np.clip(noise() * 30 + 128, 0, 255).astype(np.uint8)
+    values[:7] = 0
+    tomogram = Tomogram.from_array(values.view(np.int8), 10)
+    tomogram.sign_is_assumed = True
+    measure(tomogram)
+    assert tomogram.warnings == ["bytes read as signed look unsigned: try --mode0 unsigned"]
+
+
+@pytest.mark.parametrize(("sections", "warnings"), [(7, []), (12, ["50 % of the voxels are exactly 0"])])
+def test_more_fill_than_padding_takes_is_warned_of(sections: int, warnings: list[str]) -> None:
+    values = noise()
+    values[-sections:] = 0
+    tomogram = Tomogram.from_array(values, 10)
+    assert measure(tomogram).fill_fraction == sections / 24
+    assert [warning.partition(":")[0] for warning in tomogram.warnings] == warnings
+
+
 def test_bytes_that_use_their_whole_range_are_not_suspected() -> None:
     tomogram = Tomogram.from_array(np.random.default_rng(2).integers(-128, 128, (24, 40, 56), np.int8), 10)
     tomogram.sign_is_assumed = True

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden.blob_graph import golden_bundle, volume_with_blobs
+from integration.command_line import picker as command
+from integration.command_line import tomogram
 
 from picker_runtime import jobs
 from picker_runtime.detections import Detections
 from picker_runtime.detector import Picker
-from picker_runtime.outputs import write_outputs
 from picker_runtime.scanning import Stages
 from picker_runtime.settings import PicksSettings, Thresholds
 
@@ -37,21 +38,32 @@ def is_held(folder: Path) -> bool:
     return False
 
 
-def test_a_folder_is_held_while_the_files_of_a_tomogram_are_written(
-    picker: Picker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_folders_are_held_while_the_files_of_a_tomogram_are_read_and_written(
+    golden_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    detection = picker.detect(volume_with_blobs((32, 32, 32), [(16, 16, 16)]), voxel_size=10.0)
-    seen: list[bool] = []
+    """So that what `picks` writes was made from what lies there, and not from what lay there before a `detect`."""
+    one, other, seen = tmp_path / "one", tmp_path / "other", list[tuple[str, bool, bool]]()
+    tomogram(tmp_path / "a.mrc")
 
-    def write(target: Path, *given: object, **options: object) -> object:
-        seen.append(is_held(target.parent))
-        return write_outputs(target, *given, **options)  # type: ignore[arg-type]
+    def watched(name: str) -> None:
+        right = getattr(jobs, name)
 
-    monkeypatch.setattr(jobs, "write_outputs", write)
-    jobs._write(tmp_path / "a", detection, None, AS_BEFORE)
-    assert seen == [True]
-    assert not is_held(tmp_path)
-    assert (tmp_path / "a.json").exists()
+        def watch(*given: object, **options: object) -> object:
+            seen.append((name, is_held(one), other.exists() and is_held(other)))
+            return right(*given, **options)
+
+        monkeypatch.setattr(jobs, name, watch)
+
+    for name in ("read_candidates", "write_outputs"):
+        watched(name)
+    assert command("detect", tmp_path / "a.mrc", "-o", one, "--model", golden_model).status == 0
+    assert command("picks", one).status == 0
+    assert command("picks", one, "-o", other).status == 0
+    assert seen == [
+        ("write_outputs", True, False), ("read_candidates", True, False), ("write_outputs", True, False),
+        ("read_candidates", True, True), ("write_outputs", True, True),
+    ]  # fmt: skip
+    assert not is_held(one) and not is_held(other)
 
 
 @pytest.mark.parametrize(("voxel_size", "left"), [(10.0, 1), (10.15, 2)])

@@ -1,5 +1,7 @@
+import fcntl
 import io
 import os
+import signal
 import tracemalloc
 from pathlib import Path
 
@@ -199,6 +201,25 @@ def test_no_permission_and_disk_errors_are_input_errors(tmp_path: Path, monkeypa
     monkeypatch.setattr(os, "open", fail)
     with pytest.raises(InputError, match="E12"):
         read_header(tmp_path / "a.mrc")
+
+
+def test_a_file_that_another_program_has_on_lease_is_asked_for(tmp_path: Path) -> None:
+    write_mrc(tmp_path / "a.mrc", volume(np.int8), 10)
+    holder = os.open(tmp_path / "a.mrc", os.O_RDWR)
+
+    def give_back(*_: object) -> None:
+        fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+    before = signal.signal(signal.SIGIO, give_back)
+    try:
+        try:
+            fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except OSError as error:
+            pytest.skip(f"no leases here: {error}")
+        assert read_header(tmp_path / "a.mrc").shape == (20, 24, 28)
+    finally:
+        signal.signal(signal.SIGIO, before)
+        os.close(holder)
 
 
 @pytest.mark.parametrize("array", [np.zeros((20, 20)), np.zeros((20, 20, 20)), np.zeros((20, 20, 20), np.uint8)])

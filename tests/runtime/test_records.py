@@ -78,6 +78,18 @@ def test_paths_are_seen_from_the_records_folder(tmp_path: Path) -> None:
     assert path_from(tmp_path, tmp_path / "a.mrc") == "a.mrc"
 
 
+def test_paths_hold_where_the_records_folder_is_a_link(tmp_path: Path) -> None:
+    for name in ("scratch/u/picks", "project/data"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "project/data/a.mrc").touch()
+    picks = tmp_path / "project/picks"
+    picks.symlink_to(tmp_path / "scratch/u/picks")
+    path = path_from(picks, tmp_path / "project/data/a.mrc")
+    assert path == "../../../project/data/a.mrc"
+    assert (picks / path).samefile(tmp_path / "project/data/a.mrc")
+    assert path_from(tmp_path / "scratch", picks / path) == "../project/data/a.mrc"
+
+
 def test_a_record_of_a_newer_picker_is_called_so() -> None:
     newer = json.dumps(json.loads(RECORD.to_json()) | {"schema": 3, "gain": 1})
     with pytest.raises(InputError, match=r"E44 a\.json: was written by a newer picker: schema 3, this one reads 2\."):

@@ -127,7 +127,12 @@ def test_a_mask_is_asked_for_owned_positions_only() -> None:
 class SmallEngine(TopEngine):
     """Has no memory for cubes as long as those of `long_tiles`, which it notices after its first tile."""
 
+    def __init__(self, positions: object, scores: object, slots: int) -> None:
+        super().__init__(positions, scores, slots)
+        self.warnings: list[str] = []
+
     def stream(self, source: Source, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, Candidates]]:
+        self.warnings.append("memory is short")
         for number, (tile, candidates) in enumerate(super().stream(source, tiles)):
             if number and tile.cube.shape == long_tiles()[0].cube.shape:
                 raise TileTooLarge(tile.cube.shape)
@@ -145,7 +150,6 @@ def small_engine() -> SmallEngine:
 
 def test_tiles_too_large_for_the_engine_are_halved_and_none_is_lost() -> None:
     engine, count = small_engine(), len(long_tiles())
-    engine.warnings = ["memory is short", "memory is short"]  # type: ignore[attr-defined]
     calls: list[tuple[int, int]] = []
     found = find_candidates(
         engine,
@@ -165,6 +169,14 @@ def test_a_tile_too_large_that_cannot_be_halved_is_an_error_of_the_engine() -> N
     with pytest.raises(EngineError, match="E61 fake: no memory for cubes of") as caught:
         find_candidates(small_engine(), Nothing(), long_tiles(), limits=LIMITS)
     assert "smaller tile" in caught.value.fix
+
+
+def test_what_was_said_of_a_tomogram_that_was_refused_is_not_said_of_the_next() -> None:
+    engine = small_engine()
+    with pytest.raises(EngineError):
+        find_candidates(engine, Nothing(), long_tiles(), limits=LIMITS)
+    engine.stream = lambda source, tiles: iter([])  # type: ignore[method-assign]
+    assert find_candidates(engine, Nothing(), long_tiles(), limits=LIMITS).warnings == ()
 
 
 def test_progress_counts_the_halves_too() -> None:

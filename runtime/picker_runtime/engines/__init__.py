@@ -3,6 +3,7 @@
 Nothing of a GPU is imported before a GPU engine is opened.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from picker_runtime.engines.base import Engine
@@ -16,8 +17,17 @@ ENGINES: dict[str, type[CpuEngine]] = {"openvino": OpenVinoEngine, "onnxruntime"
 """The engines that run on the CPU, by name, the preferred one first; `GPU_ENGINES` are the others."""
 
 
-def open_engine(name: str, graph: Path, *, threads: int | None = None, batch: int | None = None) -> Engine:
+def open_engine(
+    name: str,
+    graph: Path,
+    *,
+    threads: int | None = None,
+    batch: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Engine:
     """Return the engine of this name for a graph, to be entered; `auto` is the one that `choose_engine` gives.
+
+    say: told what takes long, as building a GPU's engine does.
 
     Raises:
         UsageError: E80 if there is no such engine.
@@ -31,6 +41,6 @@ def open_engine(name: str, graph: Path, *, threads: int | None = None, batch: in
         require_gpu_engine(name)
         from picker_runtime.engines.gpu import GpuEngine
 
-        return GpuEngine(name, graph, batch=batch)
+        return GpuEngine(name, graph, batch=batch, say=say)
     known = ", ".join(["auto", *GPU_ENGINES, *ENGINES])
     raise UsageError(80, "--engine", f"{name!r} is none of {known}", "give one of them")

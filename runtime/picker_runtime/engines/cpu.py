@@ -49,7 +49,7 @@ class CpuEngine(ABC):
             raise
         except Exception as error:  # each library has its own
             raise ModelError(
-                53, self.graph.name, f"{self.name}: {_last_line(error)}", "export the model again"
+                53, self.graph.name, f"{self.name}: {last_line(error)}", "export the model again"
             ) from error
         if set(inputs) != set(INPUTS) or not set(OUTPUTS) <= set(outputs):
             problem = f"takes {', '.join(inputs)} and gives {', '.join(outputs)}, expected {INPUTS} and {OUTPUTS}"
@@ -82,7 +82,7 @@ class CpuEngine(ABC):
         try:
             outputs = self.infer({"cubes": stacked, "mean": mean, "inverse_std": inverse_std})
         except Exception as error:  # each library has its own
-            problem = f"failed on {self.batch} cubes of {readable[0].shape} voxels: {_last_line(error)}"
+            problem = f"failed on {self.batch} cubes of {readable[0].shape} voxels: {last_line(error)}"
             raise EngineError(61, self.name, problem, "try a smaller tile or batch, or another engine") from error
         rows = iter(range(len(readable)))
         return [Candidates.empty() if cube is None else row_candidates(outputs, next(rows)) for cube in cubes]
@@ -150,7 +150,7 @@ def row_candidates(outputs: Arrays, row: int) -> Candidates:
     )
 
 
-def _last_line(error: Exception) -> str:
+def last_line(error: Exception) -> str:
     """Return the last line that says something: libraries put file and line of their own source first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -1,6 +1,5 @@
 """The GPU engines as users name them: the pipeline on a device, in a process of its own."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,14 +13,14 @@ from picker_runtime.engines.rigs import Say
 
 
 class GpuEngine(ChildEngine):
-    """A GPU engine by its name in `GPU_ENGINES`, for a graph; `batch`: as of the pipeline."""
+    """A GPU engine by its name in `GPU_ENGINES`, for a graph; `batch`: as of the pipeline, `say`: as of its process."""
 
-    def __init__(self, name: str, graph: Path, *, batch: int | None = None) -> None:
+    def __init__(self, name: str, graph: Path, *, batch: int | None = None, say: Say = lambda line: None) -> None:
         arguments = {"name": name, "graph": str(graph), "batch": batch}
-        super().__init__(name, factory=f"{__name__}:open_pipeline", arguments=arguments)
+        super().__init__(name, factory=f"{__name__}:open_pipeline", arguments=arguments, say=say)
 
 
-def open_pipeline(name: str, graph: str, batch: int | None, say: Callable[[str], None]) -> GpuPipeline:
+def open_pipeline(name: str, graph: str, batch: int | None, say: Say) -> GpuPipeline:
     """Return the pipeline of this name in this process, to be entered."""
     return GpuPipeline(
         name,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from picker_runtime.engines.cpu import INPUTS, OUTPUTS, load_library
+from picker_runtime.engines.cpu import INPUTS, OUTPUTS, last_line, load_library
 from picker_runtime.engines.device import Device, DeviceBuffer, DeviceMemoryError, Shape, TensorSpec
 from picker_runtime.errors import EngineError, ModelError
 from picker_runtime.extras import CLEAR_ONNXRUNTIME
@@ -56,7 +56,7 @@ class OnnxRuntimeCudaExecution:
             self._session.run_with_iobinding(self._binding, self._options)
         except Exception as error:  # its own
             _raise_if_memory_is_short(error)
-            raise EngineError(61, "cuda", f"cannot run: {_line(error)}", "try a smaller tile or batch") from error
+            raise EngineError(61, "cuda", f"cannot run: {last_line(error)}", "try a smaller tile or batch") from error
         self._device.record_event(self._after, self._own)
         self._device.wait_event(stream, self._after)
 
@@ -124,7 +124,7 @@ class OnnxRuntimeCudaNetwork:
             raise
         except Exception as error:  # its own: a node has no kernel on the GPU, or the GPU cannot be used at all
             _raise_if_memory_is_short(error)
-            refusal = _line(error)
+            refusal = last_line(error)
         with tempfile.TemporaryDirectory() as folder:
             try:
                 session = self._checked(self._create(graph, strict=False, profile=Path(folder) / "run"))
@@ -133,7 +133,7 @@ class OnnxRuntimeCudaNetwork:
                 raise
             except Exception as error:
                 _raise_if_memory_is_short(error)
-                raise EngineError(60, self.name, f"{_line(error)} (before: {refusal})", OTHER) from error
+                raise EngineError(60, self.name, f"{last_line(error)} (before: {refusal})", OTHER) from error
         heavy = sorted(ON_THE_GPU & set(on_cpu))
         if heavy:
             raise EngineError(60, self.name, f"would run {', '.join(heavy)} on the CPU: {refusal}", OTHER)
@@ -215,9 +215,4 @@ def _dtype(name: str) -> np.dtype[Any]:
 
 def _raise_if_memory_is_short(error: Exception) -> None:
     if OUT_OF_MEMORY.search(str(error)):
-        raise DeviceMemoryError(_line(error)) from error
-
-
-def _line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+        raise DeviceMemoryError(last_line(error)) from error

@@ -124,7 +124,7 @@ def read(path: Path, context: FormatContext | None = None) -> list[NamedPick]:
 
 def centre_of(path: Path, context: FormatContext) -> NDArray[np.float64]:
     """Return the centre `(3,) float64, zyx, voxels` that a file counts from: as it states, else as the context says."""
-    first = read_lines(path)[0]
+    first = next(iter(read_lines(path)), "")
     stated = [centre for centre, half in HALVES.items() if first.startswith("#") and f"({half})" in first]
     return _centre(replace(context, relion_centre=stated[0]) if stated else context)
 

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+import picker_runtime.engines as engines
 from picker_runtime.engines import choice as choice_module
 from picker_runtime.engines import open_engine
+from picker_runtime.engines.child import ChildEngine
 from picker_runtime.engines.choice import GPU_ENGINES, choose_both, choose_engine, obstacle_to
 from picker_runtime.engines.driver import Driver, Gpu
 from picker_runtime.errors import EngineError, UsageError
@@ -94,6 +96,15 @@ def test_a_gpu_engine_that_was_asked_for_is_never_replaced(
     monkeypatch.setattr(choice_module, "probe_driver", lambda: ABSENT)
     with pytest.raises(EngineError, match=rf"E60 {name}: no NVIDIA driver here. Fix: install it"):
         open_engine(name, tmp_path / "model.onnx")
+
+
+def test_a_gpu_engine_says_what_takes_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(engines, "require_gpu_engine", lambda name: None)
+    said: list[str] = []
+    engine = open_engine("tensorrt-rtx", tmp_path / "model.onnx", say=said.append)
+    assert isinstance(engine, ChildEngine)
+    engine.say("building")
+    assert said == ["building"]
 
 
 @pytest.mark.parametrize("name", GPU_ENGINES)

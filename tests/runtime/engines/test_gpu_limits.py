@@ -3,12 +3,16 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from benchmark import gpu_limits
 from benchmark.limited_device import LimitedDevice
 from runtime.engines.fake_device import FakeDevice
 
+from picker_runtime.bundle import Bundle
+from picker_runtime.detections import Detections
 from picker_runtime.engines.device import DeviceMemoryError
 
 
@@ -30,6 +34,34 @@ def test_without_an_allowance_it_is_the_devices_own() -> None:
     assert device.memory_info().free == 1_000
     with pytest.raises(DeviceMemoryError):
         device.allocate(1_001)
+
+
+def test_what_failed_or_had_nothing_to_be_compared_with_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, compared, alike = {"differing": None}, "64,96,96, allowance", {"differing": 0}
+    report = {
+        "64,96,96": alone, f"{compared} 8": {"failed": "of a sudden"}, f"{compared} 4": alike, f"{compared} 2": alone,
+        "64,96,96, in a process": alone, "64,96,96, in a process, SIGKILL": alike,
+        "64,96,96, in a process, SIGSTOP": alike,
+    }  # fmt: skip
+    (tmp_path / "limits.json").write_text(json.dumps(report))
+    done: list[Any] = []
+
+    def work(stand: Any, path: Path, given: Any) -> tuple[Detections, dict[str, Any]]:
+        done.append(given)
+        return Detections.empty(), {}
+
+    stand = SimpleNamespace(bundle=Bundle.open("shrec12"), unit=1.0)
+    for name, replaced in (("limited", work), ("in_a_process", work), ("rehearsal", lambda folder: stand),
+                           ("write_volume", lambda path, *_: path.touch())):  # fmt: skip
+        monkeypatch.setattr(gpu_limits, name, replaced)
+    monkeypatch.setattr(sys, "argv", ["gpu_limits.py", "-o", str(tmp_path), "--rehearse"])
+    for _ in range(2):
+        gpu_limits.main()
+        assert done == [None, 8.0, 2.0, None]  # with their references
+        report = json.loads((tmp_path / "limits.json").read_text())
+        assert [facts["differing"] for facts in report.values()] == [None, 0, 0, 0, None, 0, 0]
 
 
 @pytest.mark.long
