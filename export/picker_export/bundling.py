@@ -16,14 +16,14 @@ from safetensors.torch import save
 from picker_export.batch_norm import reestimate_batch_norm
 from picker_export.facts import describe, licence_of, origin, training_facts
 from picker_export.half_weights import half_weights, round_to_half
-from picker_export.halo import measure_halo
+from picker_export.halo import ENOUGH_PICKS, SAFE_HALO, measure_halo
 from picker_export.judging import Judgement
 from picker_export.onnx_export import export_graph
 from picker_export.parity import Parity, report_parity
 from picker_export.precision import add_precisions
 from picker_export.staging import staged
 from picker_runtime.atomic import atomic_writer, write_bytes, write_text
-from picker_runtime.bundle import GRAPH, GRAPHS, SELFTEST, Bundle, known_models, write_card
+from picker_runtime.bundle import CARD, GRAPH, GRAPHS, SELFTEST, Bundle, known_models, write_card
 from picker_runtime.card import ModelCard
 from picker_runtime.engines.openvino import OpenVinoEngine
 from picker_runtime.errors import UsageError
@@ -35,6 +35,7 @@ from picker_training.datasets.annotated import AnnotatedVolume
 from picker_training.loading import Batch, Pool, batches
 from picker_training.model_card import WEIGHTS, decoded, draft_card
 from picker_training.run import CONFIG, load_average
+from picker_training.run_terms import check_labels, labels_of
 from picker_training.training_data import calibration_volumes, open_data
 
 README = "README.md"
@@ -92,8 +93,8 @@ def export_run(
     """Write the bundle of a training run into a folder; return how engines and precisions compare.
 
     Raises:
-        UsageError: E80 if the folder is called like a bundled model; E83 if the run has no checkpoint; E84 if a file
-            comes out too large.
+        UsageError: E80 if the folder is called like a bundled model; E83 if the run has no checkpoint, or its
+            labels have changed since; E84 if a file comes out too large.
         EngineError: E60 if int8 is asked for and nncf is not installed.
         OutputError: E70 or E71 if the folder cannot be written.
     """
@@ -115,6 +116,7 @@ def _build(
     network, step = load_average(run, config, torch.device("cpu"), options.checkpoint)
     say(f"weights after step {step}; BatchNorm re-estimated on {NORM_BATCHES} batches")
     data = open_data(run, config, templates, torch.device("cpu"))
+    check_labels(run, labels_of(config, data.pool))
     round_to_half(network)
     reestimate_batch_norm(network, _draw(data.pool, config, crop=config.data.crop, first=0, count=NORM_BATCHES))
     write_bytes(folder / WEIGHTS, save(half_weights(network)))
@@ -146,19 +148,20 @@ def _calibrated(
     with OpenVinoEngine(folder / GRAPH) as engine:
         found = [candidates_of(engine, card, scene) for scene in scenes]
         card = calibrated(card, found, scenes, fractions=fractions, beta=beta)
-        halo, curve = measure_halo(engine, card, scenes[:2])
+        halo, curve, compared = measure_halo(engine, card, scenes[:2])
         write_selftest(folder, engine, scenes[0], max(SELFTEST_EDGE, LEAST_CELLS * card.output_stride))
     say(f"picks nearer than {card.nms_fraction:g} of their mean diameter are one")
     thresholds = {particle.name: particle.threshold for particle in card.classes}
     say(f"thresholds {thresholds}")
-    say(f"halo {halo}, agreement with whole-volume inference {curve}")
+    few = f" (no less than {SAFE_HALO}: only {compared} picks to compare)" if compared < ENOUGH_PICKS else ""
+    say(f"halo {halo}{few}, agreement with whole-volume inference {curve}")
     return replace(card, halo=halo, halo_curve=curve)
 
 
 def put_metrics(folder: Path, files: list[Path]) -> None:
     """Replace the measured figures on a bundle's card by those of JSON files, merged, and its README with it.
 
-    What the export measured of the precisions stays.
+    What the export measured of the precisions stays, and so do the files that the card names.
 
     Raises:
         UsageError: E80 if a file is not readable JSON with one object.
@@ -171,7 +174,8 @@ def put_metrics(folder: Path, files: list[Path]) -> None:
             raise UsageError(80, str(file), f"no JSON object in it ({error})", "give what bench12.py wrote") from error
     card = Bundle.open(folder).card
     kept = {key: value for key, value in card.metrics.items() if key == PRECISION}
-    card = write_card(folder, replace(card, metrics=kept | figures))
+    card = replace(card, metrics=kept | figures)
+    write_text(folder / CARD, card.to_json())
     write_text(folder / README, describe(card))
 
 

@@ -8,23 +8,31 @@ from picker_runtime.engines.base import Engine
 from picker_runtime.geometry import Triple
 from picker_training.calibration import candidates_of, picks_of
 from picker_training.datasets.annotated import AnnotatedVolume
+from picker_training.model_card import DRAFT_HALO
 
 HALOS = (0, 8, 16, 24, 32, 40)
 WHOLE_HALO = 32
 SAME_DISTANCE_VOXELS = 0.5
 WANTED_AGREEMENT = 0.995
+ENOUGH_PICKS = 200
+"""Of so many picks one may differ; fewer agree all too often by chance, and none always do."""
+SAFE_HALO = DRAFT_HALO
+"""Voxels; with fewer picks the halo is no smaller."""
 
 
-def measure_halo(engine: Engine, card: ModelCard, scenes: list[AnnotatedVolume]) -> tuple[int, dict[str, float]]:
-    """Return the smallest halo whose picks agree well enough with whole-volume inference, and the whole curve.
+def measure_halo(engine: Engine, card: ModelCard, scenes: list[AnnotatedVolume]) -> tuple[int, dict[str, float], int]:
+    """Return the smallest halo whose picks agree well with whole-volume inference, the whole curve, and their number.
 
-    Agreement: the share of picks that have a partner within half a voxel and of the same class, over both lists.
+    Agreement: the share of picks that have a partner within half a voxel and of the same class, over both lists. Where
+    whole-volume inference finds fewer than `ENOUGH_PICKS`, the halo is `SAFE_HALO` or more, whatever the curve says.
     """
+    compared = 0
     curve: dict[int, list[float]] = {halo: [] for halo in HALOS}
     for scene in scenes:
         whole_tile = _aligned([n + 2 * WHOLE_HALO for n in scene.volume.shape], card.alignment)
         whole = candidates_of(engine, card, scene, halo=WHOLE_HALO, tile=whole_tile)
         reference = picks_of(whole, card, scene.voxel_size)
+        compared += len(reference)
         for halo in HALOS:
             tile = _with_seams(scene.volume.shape, _with_halo(card, halo), halo, card.alignment)
             tiled = candidates_of(engine, card, scene, halo=halo, tile=tile)
@@ -32,7 +40,9 @@ def measure_halo(engine: Engine, card: ModelCard, scenes: list[AnnotatedVolume])
             curve[halo].append(agreement(found, reference))
     mean = {halo: float(np.mean(values)) for halo, values in curve.items()}
     good = [halo for halo in HALOS if mean[halo] >= WANTED_AGREEMENT]
-    return min(good) if good else max(HALOS), {str(halo): round(value, 5) for halo, value in mean.items()}
+    measured = min(good) if good else max(HALOS)
+    chosen = measured if compared >= ENOUGH_PICKS else max(measured, SAFE_HALO)
+    return chosen, {str(halo): round(value, 5) for halo, value in mean.items()}, compared
 
 
 def agreement(a: Detections, b: Detections) -> float:

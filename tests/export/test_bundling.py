@@ -30,7 +30,8 @@ from picker_training.datasets import scenes
 from picker_training.detectors.options import PointOptions
 from picker_training.model_card import load_network
 from picker_training.networks import build_network
-from picker_training.run import load_average, prepare_run
+from picker_training.run import load_average
+from picker_training.run_terms import bind_run
 from picker_training.simulator.scene import simulate
 from picker_training.simulator.templates import load_templates
 
@@ -52,7 +53,8 @@ def templates(tmp_path: Path) -> Path:
 def run(tmp_path: Path, templates: Path) -> Path:
     """A run folder whose network finds something everywhere, so that there is something to calibrate."""
     folder = tmp_path / "run"
-    prepare_run(folder, CONFIG)
+    folder.mkdir()
+    bind_run(folder, CONFIG)
     weights = lively(build_network(CONFIG)).state_dict()
     save_checkpoint(
         folder, Checkpoint(step=2, weights=build_network(CONFIG).state_dict(), average=weights, optimiser={})
@@ -229,11 +231,12 @@ def test_a_bundle_that_is_too_large_is_refused(
 
 def test_measured_figures_go_on_the_card_and_into_the_readme(tmp_path: Path) -> None:
     folder = golden_bundle(tmp_path / "golden")
-    for name, text in (("a.json", '{"bench": {"f1": 0.5}}'), ("b.json", '{"other": 1}')):
-        (tmp_path / name).write_text(text)
-    write_card(folder, replace(Bundle.open(folder).card, metrics={"old": 1, "precision": {"int8": {"f1": 0.4}}}))
-    arguments = ["metrics", str(folder), str(tmp_path / "a.json"), str(tmp_path / "b.json")]
-    assert console.run(app, "picker-export", arguments) == 0
+    card = write_card(folder, replace(Bundle.open(folder).card, metrics={"old": 1, "precision": {"int8": {"f1": 0.4}}}))
+    files = (tmp_path / "a.json", folder / "b.json")  # in the model's folder, and no file of the model
+    for path, text in zip(files, ('{"bench": {"f1": 0.5}}', '{"other": 1}'), strict=True):
+        path.write_text(text)
+    assert console.run(app, "picker-export", ["metrics", str(folder), *map(str, files)]) == 0
+    assert Bundle.open(folder).card.files == card.files
     assert Bundle.open(folder).card.metrics == {
         "precision": {"int8": {"f1": 0.4}}, "bench": {"f1": 0.5}, "other": 1,
     }  # fmt: skip

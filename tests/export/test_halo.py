@@ -18,6 +18,11 @@ from picker_training.calibration import candidates_of
 from picker_training.datasets.annotated import AnnotatedVolume
 from picker_training.loading import Batch
 
+EMPTY = AnnotatedVolume(
+    volume=np.zeros((16, 16, 16), np.float32), voxel_size=10.0, positions=np.zeros((0, 3)),
+    class_ids=np.zeros(0, np.int32),
+)  # fmt: skip
+
 
 @pytest.mark.parametrize(
     ("a", "b", "share"),
@@ -35,7 +40,9 @@ def test_agreement_is_the_share_of_picks_with_a_partner(a: list[Row], b: list[Ro
     assert agreement(detections(b), detections(a)) == pytest.approx(share)
 
 
-def test_the_halo_is_the_smallest_that_covers_the_field_of_view(tmp_path: Path) -> None:
+def test_the_halo_is_the_smallest_that_covers_the_field_of_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The golden graph sees a few voxels: without a halo its peaks at the seams differ, with one they do not."""
     model = golden_bundle(tmp_path / "golden", stride=1, max_candidates=512)  # the reflected halo is full of particles
     shape = (32, 48, 48)
@@ -45,9 +52,10 @@ def test_the_halo_is_the_smallest_that_covers_the_field_of_view(tmp_path: Path) 
     scene = AnnotatedVolume(
         volume=volume, voxel_size=10.0, positions=positions, class_ids=np.zeros(len(positions), np.int32)
     )
+    monkeypatch.setattr(halo, "ENOUGH_PICKS", len(positions))
     with open_engine("onnxruntime", model / "model.onnx", threads=1) as engine:
         assert len(candidates_of(engine, card, scene, halo=8)) >= len(positions)
-        chosen, curve = measure_halo(engine, card, [scene])
+        chosen, curve, _ = measure_halo(engine, card, [scene])
     assert chosen == 8
     assert list(curve) == [str(halo) for halo in HALOS]
     assert curve["0"] < 0.995 <= curve["8"] == curve["16"] == curve["24"] == 1.0
@@ -56,13 +64,20 @@ def test_the_halo_is_the_smallest_that_covers_the_field_of_view(tmp_path: Path) 
 def test_a_halo_that_never_suffices_is_the_largest(golden_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picks = iter([detections([(1, 1, 1, 0.9, 0)])] + [Detections.empty()] * len(HALOS))
     monkeypatch.setattr(halo, "candidates_of", lambda *_, **__: next(picks))
-    scene = AnnotatedVolume(
-        volume=np.zeros((16, 16, 16), np.float32), voxel_size=10.0, positions=np.zeros((0, 3)),
-        class_ids=np.zeros(0, np.int32),
-    )  # fmt: skip
-    chosen, curve = measure_halo(None, Bundle.open(golden_model).card, [scene])  # type: ignore[arg-type]
+    chosen, curve, _ = measure_halo(None, Bundle.open(golden_model).card, [EMPTY])  # type: ignore[arg-type]
     assert chosen == max(HALOS)
     assert set(curve.values()) == {0.0}
+
+
+@pytest.mark.parametrize(("counts", "wanted"), [((0, 0), 16), ((150, 49), 16), ((150, 50), 0)])
+def test_a_halo_that_few_picks_agree_on_is_no_smaller_than_a_safe_one(
+    counts: tuple[int, ...], wanted: int, golden_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = (detections([(50.0 * i, 1, 1, 0.9, 0) for i in range(n)]) for n in counts for _ in range(1 + len(HALOS)))
+    monkeypatch.setattr(halo, "candidates_of", lambda *_, **__: next(found))
+    chosen, curve, compared = measure_halo(None, Bundle.open(golden_model).card, [EMPTY] * 2)  # type: ignore[arg-type]
+    assert (chosen, compared) == (wanted, sum(counts))
+    assert curve["0"] == 1.0
 
 
 def test_batch_norm_gets_the_plain_average_over_the_batches() -> None:

@@ -27,7 +27,7 @@ from picker_training.detectors.decode import DecodedDetector
 from picker_training.detectors.options import MENDED, PaperOptions
 from picker_training.detectors.paper import PaperDetector
 from picker_training.model_card import load_network
-from picker_training.run import prepare_run
+from picker_training.run_terms import bind_run
 from picker_training.torch_engine import TorchEngine
 
 pytestmark = pytest.mark.long  # three exports
@@ -121,7 +121,8 @@ def test_a_run_becomes_a_bundle_that_detects(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(training_data, "CALIBRATION_SNRS", (0.5,))
     monkeypatch.setattr(bundling, "NORM_BATCHES", 2)
     monkeypatch.setattr(bundling, "MAX_FILE_BYTES", 1000)
-    prepare_run(run, config)
+    run.mkdir()
+    bind_run(run, config)
     network = lively(options).network
     with torch.no_grad():
         for norm in (m for m in network.head.modules() if isinstance(m, nn.BatchNorm3d)):

@@ -157,11 +157,11 @@ def test_a_new_class_begins_with_the_models_body(lab: Path, bundle: Path, tmp_pa
 
 def test_fit_refuses_what_lint_calls_an_error(lab: Path, tmp_path: Path) -> None:
     text = (lab / "particles.star").read_text()
-    (tmp_path / "wrong.star").write_text(text.replace("ts_1 ", "ts_9 "))
+    (tmp_path / "wrong.star").write_text(text.replace("ts_1 ", "TS_1 "))
     data = ["--tomograms", lab / "tomograms", "--picks", tmp_path / "wrong.star", *OPTIONS]
     linted, fitted = training("lint", *data, "--json"), training("fit", *data, "-o", tmp_path / "run")
     assert (linted.status, fitted.status) == (3, 3)
-    assert '"found": "14 lines of tomogram \'ts_9\'"' in linted.stdout
+    assert '"found": "14 lines of tomogram \'TS_1\'"' in linted.stdout
     assert "wrong.star:" in fitted.stderr
     assert not (tmp_path / "run").exists()
 

@@ -69,3 +69,9 @@ def labelled(folder: Path, *, names: tuple[str, ...] = ("one",), voxel_size: flo
         volume = volume_with_blobs(SHAPE, places, dark=True, seed=number)
         write_mrc(folder / f"tomograms/{name}.mrc", volume, voxel_size)
     return Labelled(tomograms=folder / "tomograms", picks=folder / "picks", places=places)
+
+
+def only(findings: list[Finding]) -> Finding:
+    """Return the one finding that there is."""
+    (finding,) = findings
+    return finding

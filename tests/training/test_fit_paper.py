@@ -90,6 +90,7 @@ def test_a_detector_is_not_changed_under_way(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(("begun", "asked"), [("paper", "paper-mended"), ("paper-mended", "paper")])
 def test_nor_is_it_mended_under_way(begun: str, asked: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.toml").write_text(dump_config(tiny(begun)))
+    (tmp_path / "checkpoint.pt").touch()
     assert cli.run(["fit", "--detector", begun, "-o", str(tmp_path), "--print-config"]) == 0
     capsys.readouterr()
     assert cli.run(["fit", "--detector", asked, "-o", str(tmp_path), "--print-config"]) == 2

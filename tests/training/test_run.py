@@ -11,8 +11,6 @@ import pytest
 import torch
 from training.phantoms import CLASSES, SMALL, write_phantoms
 
-from picker_runtime import atomic
-from picker_runtime.bundle import Bundle
 from picker_runtime.detections import Detections
 from picker_runtime.errors import UsageError
 from picker_training import cli, training_data
@@ -24,7 +22,7 @@ from picker_training.datasets import scenes
 from picker_training.detectors.options import PointOptions
 from picker_training.detectors.point import PointDetector
 from picker_training.networks import build_network
-from picker_training.run import Score, load_average, prepare_run, validation_score
+from picker_training.run import Score, load_average, validation_score
 from picker_training.simulator.templates import Template, load_templates
 from picker_training.training_data import open_data
 
@@ -98,36 +96,13 @@ def test_the_same_call_goes_on_with_a_run_that_was_stopped(
 def test_another_network_is_another_run(
     fit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prepare_run(tmp_path / "run", CONFIG)
+    assert fit("--config", str(tmp_path / "tiny.toml"), "--minutes", "0") == 0
+    capsys.readouterr()
     other = replace(CONFIG, point=replace(CONFIG.point, widths=(16, 16, 16)))
     (tmp_path / "other.toml").write_text(dump_config(other))
     assert fit("--config", str(tmp_path / "other.toml")) == 2
     assert capsys.readouterr().err.startswith("picker: E83 ")
     assert load_config(tmp_path / "run/config.toml") == CONFIG
-
-
-def test_a_run_may_be_made_longer(tmp_path: Path) -> None:
-    prepare_run(tmp_path, CONFIG)
-    longer = replace(CONFIG, optimiser=replace(CONFIG.optimiser, steps=30))
-    prepare_run(tmp_path, longer)
-    assert load_config(tmp_path / "config.toml") == longer
-
-
-def test_what_a_killed_run_left_is_swept(tmp_path: Path) -> None:
-    (tmp_path / "scenes").mkdir()
-    left = [folder / f".picker-999999999-{atomic._host()}-{'0' * 16}" for folder in (tmp_path, tmp_path / "scenes")]
-    for path in left:
-        path.touch()
-    prepare_run(tmp_path, CONFIG)
-    assert [path for path in left if path.exists()] == []
-
-
-def test_a_run_keeps_its_kind_of_optimiser(tmp_path: Path) -> None:
-    prepare_run(tmp_path, CONFIG)
-    other = replace(CONFIG, optimiser=replace(CONFIG.optimiser, kind="adam"))
-    with pytest.raises(UsageError, match=r"E83 .*kind of optimiser"):
-        prepare_run(tmp_path, other)
-    assert load_config(tmp_path / "config.toml") == CONFIG
 
 
 def test_a_missing_template_is_told_before_any_work(tmp_path: Path, templates: Path) -> None:
@@ -271,37 +246,57 @@ def test_a_run_that_begins_with_a_model_says_so(
     assert (origin["model"], origin["training"]["crop"]) == ("shrec12", 96)
 
 
-@pytest.mark.parametrize("killed_at", ["open_data", "Trainer.run"])
+@pytest.mark.parametrize("killed_at", ["open_data", "Trainer", "Trainer.run"])
 def test_a_run_that_is_killed_before_its_first_step_still_begins_with_the_model(
-    killed_at: str, fit: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    killed_at: str, fit: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = PointDetector(12, CONFIG.point)
     monkeypatch.setattr(training_run, "load_network", lambda bundle: model)
+    call = ("--config", str(tmp_path / "tiny.toml"), "--from", "shrec12")
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as here:
         here.setattr(f"picker_training.run.{killed_at}", killed)
-        assert fit("--config", str(tmp_path / "tiny.toml"), "--from", "shrec12") == 130
+        assert fit(*call) == 130
     begun = load_checkpoint(tmp_path / "run")
-    if killed_at == "open_data":
+    if killed_at != "Trainer.run":
         assert begun is None
-        assert fit() == 2
-        assert "the run is to begin with shrec12" in capsys.readouterr().err
-        assert fit("--from", "shrec12", "--minutes", "0") == 0
+        assert fit(*call, "--minutes", "0") == 0
     else:
         assert begun is not None
         assert (begun.step, begun.weights.keys()) == (0, model.state_dict().keys())
         assert torch.equal(begun.weights["stem.0.weight"], model.state_dict()["stem.0.weight"])
-        assert fit() == 0
+    assert fit() == 0
+    assert json.loads((tmp_path / "run/begun_with.json").read_text())["model"] == "shrec12"
 
 
-def test_a_run_under_way_does_not_claim_another_beginning(fit: Callable[..., int], tmp_path: Path) -> None:
-    assert fit("--config", str(tmp_path / "tiny.toml")) == 0
-    training_run._note_origin(tmp_path / "run", Bundle.open("shrec12"))
+def test_a_run_under_way_does_not_claim_another_beginning(
+    fit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit("--config", str(tmp_path / "tiny.toml"), "--minutes", "0") == 0
+    assert fit("--from", "shrec12") == 2
+    assert "the run began with untrained weights, not with shrec12" in capsys.readouterr().err
     assert not (tmp_path / "run/begun_with.json").exists()
+
+
+def test_a_start_that_failed_binds_nothing(fit: Callable[..., int], tmp_path: Path) -> None:
+    other = replace(CONFIG, model=ModelSection(name="tiny", classes=("3gl1", "9xyz")))
+    (tmp_path / "other.toml").write_text(dump_config(other))
+    assert fit("--config", str(tmp_path / "other.toml")) == 2
+    assert fit("--config", str(tmp_path / "tiny.toml"), "--minutes", "0") == 0
+    assert load_config(tmp_path / "run/config.toml") == CONFIG
+
+
+def test_a_finished_run_says_that_nothing_is_left_to_do(
+    fit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = "note: step 3/3: already done; give another folder with -o to train anew"
+    assert fit("--config", str(tmp_path / "tiny.toml")) == 0
+    assert done not in capsys.readouterr().err
+    assert fit() == 0
+    assert done in capsys.readouterr().err.splitlines()
 
 
 def test_a_gpu_is_fed_by_all_threads_unless_the_configuration_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,21 @@ def test_a_run_reports_validates_and_saves(stored_scene: StoredScene, tmp_path: 
     assert saved_step(tmp_path) == 4
 
 
+def test_a_run_that_is_killed_in_its_first_step_has_a_checkpoint(
+    stored_scene: StoredScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    one = trainer(stored_scene, tmp_path)
+    monkeypatch.setattr(one, "_train_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(one)
+    begun = load_checkpoint(tmp_path)
+    assert begun is not None
+    assert begun.step == 0
+
+
 def test_a_run_that_was_killed_ends_as_if_it_never_had_been(stored_scene: StoredScene, tmp_path: Path) -> None:
     whole = trainer(stored_scene, tmp_path / "whole")
     run(whole)

@@ -47,6 +47,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     _save(folder / FILE, asdict(checkpoint))
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Tell whether a run has written a checkpoint, and so has begun."""
+    return (folder / FILE).exists()
+
+
 def load_checkpoint(folder: Path) -> Checkpoint | None:
     """Read the checkpoint of a run into the host's memory; None if it has not written one yet.
 

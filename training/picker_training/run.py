@@ -6,6 +6,7 @@ RUN/log.csv          one row per reported step       RUN/best.pt        the weig
 RUN/validation.csv   one row per validation          RUN/curves.png     both as curves
 RUN/tensorboard/     both as events                  RUN/lock           held by the process that trains
 RUN/begun_with.json  the model whose weights it began with, if it did
+RUN/labels.json      what tells whether one's own picks are those that it learnt from
 """
 
 import json
@@ -17,15 +18,14 @@ from pathlib import Path
 
 import torch
 
-from picker_runtime.atomic import sweep_leftovers, write_text
+from picker_runtime.atomic import write_text
 from picker_runtime.bundle import Bundle
 from picker_runtime.engines.threads import available_threads
 from picker_runtime.errors import UsageError
 from picker_training.calibration import candidates_of, picks_of
-from picker_training.checkpoint import FILE as CHECKPOINT
 from picker_training.checkpoint import Best, load_best, load_checkpoint, save_best
 from picker_training.choice import Choice
-from picker_training.config import TrainingConfig, dump_config, load_config
+from picker_training.config import TrainingConfig
 from picker_training.datasets.annotated import AnnotatedVolume
 from picker_training.datasets.truth import Truth
 from picker_training.detectors.base import Detector
@@ -36,32 +36,16 @@ from picker_training.parallel import current
 from picker_training.run_lock import locked
 from picker_training.run_log import REPORT_EVERY, Note, RunLog
 from picker_training.run_log import Score as Score
+from picker_training.run_terms import BEGUN_WITH as BEGUN_WITH
+from picker_training.run_terms import CONFIG as CONFIG
+from picker_training.run_terms import bind_run, labels_of, prepare_run
 from picker_training.torch_engine import TorchEngine
 from picker_training.trainer import Progress, Trainer
-from picker_training.training_data import SCENES, TrainingData, open_data
+from picker_training.training_data import TrainingData, open_data
 
-CONFIG, CLASSES, BEGUN_WITH = "config.toml", "classes.json", "begun_with.json"
-
-
-def prepare_run(folder: Path, config: TrainingConfig) -> None:
-    """Make a run's folder with its configuration; an existing run must have the same one but for how it is optimised.
-
-    Raises:
-        UsageError: E83 if the folder holds a run with another network, seed, data or kind of optimiser.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for place in (folder, folder / SCENES):
-        sweep_leftovers(place)
-    stored = folder / CONFIG
-    if stored.exists():
-        before = load_config(stored)
-        same = replace(before, optimiser=config.optimiser, workers=config.workers) == config
-        if not same or before.optimiser.kind != config.optimiser.kind:
-            raise UsageError(
-                83, str(stored), "the run was started with another seed, model, data or kind of optimiser",
-                "give another folder with -o, or the configuration that lies in it",
-            )  # fmt: skip
-    write_text(stored, dump_config(config))
+CLASSES = "classes.json"
+FEW = 10
+"""Particles; fewer tell little of how good a network is."""
 
 
 def read_diameters(folder: Path) -> dict[str, float]:
@@ -110,11 +94,12 @@ def fit(
     bundle = Bundle.open(start) if start is not None else None
     with locked(folder) if ranks.first else nullcontext():
         if ranks.first:
-            prepare_run(folder, config)
-            _note_origin(folder, bundle)
+            prepare_run(folder, config, bundle)
         ranks.wait()
-        config = fed(config, device)
         data = open_data(folder, config, templates, device)
+        if ranks.first:
+            bind_run(folder, config, bundle, labels_of(config, data.pool))
+        config = fed(config, device)
         trainer = Trainer(config, data.pool, folder, device, ranks)
         trainer.network.prepare(diameters_voxels(draft_card(config, data.diameters_angstrom)))
         if bundle is not None:
@@ -122,6 +107,7 @@ def fit(
         if not ranks.first:
             return trainer.run(lambda progress: None, lambda network, step: None, seconds=seconds)
         write_text(folder / CLASSES, json.dumps(data.diameters_angstrom, indent=2) + "\n")
+        _note_beforehand(trainer, data, note)
         return _run_logged(trainer, data, note, report, report_score, seconds)
 
 
@@ -131,24 +117,13 @@ def fed(config: TrainingConfig, device: torch.device) -> TrainingConfig:
     return replace(config, workers=available_threads()) if default and device.type == "cuda" else config
 
 
-def _note_origin(folder: Path, bundle: Bundle | None) -> None:
-    """Note which model a run begins with, unless it has a checkpoint, and so has begun.
-
-    Raises:
-        UsageError: E83 if it was to begin with a model, has not begun, and is given none now.
-    """
-    note = folder / BEGUN_WITH
-    if (folder / CHECKPOINT).exists():
-        return
-    if bundle is not None:
-        card = bundle.card
-        origin = {
-            "model": card.name, "version": card.version, "licence": card.licence, "training": card.training,
-        }  # fmt: skip
-        write_text(note, json.dumps(origin, indent=2) + "\n")
-    elif note.exists():
-        problem = f"the run is to begin with {json.loads(note.read_text())['model']} and was stopped before it did"
-        raise UsageError(83, str(folder), problem, "give --from again")
+def _note_beforehand(trainer: Trainer, data: TrainingData, note: Note) -> None:
+    """Note that few particles judge the run, or that nothing is left to do."""
+    judging, steps = len(data.validation.positions), trainer.config.optimiser.steps
+    if judging < FEW:
+        note(f"particles that judge the run: {judging}; scores and thresholds are rough, annotate more if you can")
+    if trainer.step >= steps:
+        note(f"step {trainer.step}/{steps}: already done; give another folder with -o to train anew")
 
 
 def _run_logged(

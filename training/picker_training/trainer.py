@@ -82,7 +82,9 @@ class Trainer:
         """
         with held_signals(patient=self.ranks.count > 1) as signals:  # `torchrun` repeats them, and kills in the end
             try:
-                if self.step > 0:
+                if self.step == 0:
+                    self._save()  # from here on the folder holds all that the run takes
+                else:
                     self._validate(validate, signals)
                 self._train(report, validate, signals, seconds)
             except torch.OutOfMemoryError as error:

@@ -5,26 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training.labelled import SHAPE, Labelled, labelled
+from training.labelled import SHAPE, Labelled, labelled, only
 
 from picker_runtime.formats.csv import HEADER
 from picker_runtime.mrc import write_mrc
 from picker_training.datasets.findings import Finding
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Labelled:
-    return labelled(tmp_path_factory.mktemp("lint"))
-
-
-@pytest.fixture
-def data(folder: Labelled, tmp_path: Path) -> Labelled:
-    return replace(folder, picks=tmp_path)
-
-
-def only(findings: list[Finding]) -> Finding:
-    (finding,) = findings
-    return finding
 
 
 @pytest.mark.parametrize("form", ["csv", "relion5", "coords", "shrec"])
@@ -47,32 +32,6 @@ def test_a_line_out_of_bounds_is_named(data: Labelled) -> None:
 def test_the_last_voxel_reaches_half_a_voxel_beyond_its_centre(data: Labelled) -> None:
     data.write(np.vstack([data.places, [[-0.4, -0.4, SHAPE[2] - 0.6]]]))
     assert data.lint() == []
-
-
-@pytest.mark.parametrize(("factor", "name"), [(10.0, "the voxel size"), (2.0, "binning"), (4.0, "binning")])
-def test_coordinates_of_another_scale_are_told_with_the_factor(data: Labelled, factor: float, name: str) -> None:
-    data.write(data.places * factor)
-    finding = only(data.lint())
-    assert finding.severity == "error"
-    assert f"divided by {factor:g} ({name}) all fit" in finding.found
-    assert f"in {SHAPE[2]} voxels" in finding.found or f"in {SHAPE[1]} voxels" in finding.found
-    assert finding.fix == f"--scale {1 / factor:g}"
-    assert data.lint(replace(data.section, scale=1 / factor)) == []
-
-
-def test_picks_in_a_corner_may_have_been_binned(data: Labelled) -> None:
-    data.write(data.places / 4)
-    findings = [f for f in data.lint() if "they still fit" in f.found]
-    assert only(findings).severity == "warning"
-    assert only(findings).fix == "--scale 4, if they were binned"
-
-
-def test_centred_coordinates_are_scaled_about_the_centre(data: Labelled) -> None:
-    centre = np.array(SHAPE) / 2
-    data.write(centre + (data.places - centre) * 8, form="relion5")
-    section = replace(data.section, renamed=("1=ball",))
-    assert only(data.lint(section)).fix == "--scale 0.125"
-    assert data.lint(replace(section, scale=0.125)) == []
 
 
 def test_swapped_axes_are_told_by_the_bounds(data: Labelled) -> None:
@@ -107,8 +66,25 @@ def test_a_needless_flip_is_told_too(data: Labelled) -> None:
     assert only(data.lint(replace(data.section, flip_z=True))).fix == "read them so: --axes xyz"
 
 
-def test_picks_on_nothing_are_not_called_flipped(data: Labelled) -> None:
-    data.write(np.random.default_rng(5).uniform(4, np.array(SHAPE) - 5, (40, 3)))
+def on_nothing(data: Labelled, count: int, **changes: object) -> list[Finding]:
+    data.write(np.random.default_rng(5).uniform(4, np.array(SHAPE) - 5, (count, 3)), form="shrec")
+    return [f for f in data.lint(replace(data.section, **changes)) if "density" in f.found]
+
+
+def test_picks_on_nothing_are_doubted_and_not_called_flipped(data: Labelled) -> None:
+    finding = only(on_nothing(data, 50))
+    assert (finding.severity, finding.expected) == ("warning", "particles there")
+    assert finding.fix.startswith("check --scale, --axes, --flip-z and the voxel size")
+    assert on_nothing(data, 49) == []
+
+
+def test_background_may_lie_on_nothing_and_particles_of_unknown_size_are_not_judged(data: Labelled) -> None:
+    assert on_nothing(data, 60, background=("ball",)) == []
+    assert not [f for f in data.lint(diameters={}) if "density" in f.found]
+
+
+def test_many_picks_on_particles_are_not_doubted(data: Labelled) -> None:
+    data.write(np.repeat(data.places, 2, axis=0))
     assert not [f for f in data.lint() if "density" in f.found]
 
 
@@ -155,27 +131,6 @@ def test_a_class_without_a_diameter_is_a_warning(data: Labelled) -> None:
     assert only(data.lint(diameters={})).fix == "--diameter ball=ANGSTROM"
 
 
-def test_picks_of_an_absent_tomogram_and_a_tomogram_without_picks(data: Labelled) -> None:
-    data.write(data.places, tomogram="on")
-    error, warning = data.lint()
-    assert (error.line, error.found) == (2, "30 lines of tomogram 'on'")
-    assert error.fix.endswith("or leave these lines out; if it is one under another name, write that")
-    assert (warning.severity, warning.file, warning.found) == ("warning", "one.mrc", "no picks")
-
-
-def test_a_file_named_after_no_tomogram_is_told(data: Labelled) -> None:
-    data.write(data.places, form="coords", name="other")
-    assert data.lint()[0].fix == "name the file after its tomogram, as one.coords"
-
-
-def test_picks_of_tomograms_that_are_elsewhere_are_one_finding_each_without_another_s_name(data: Labelled) -> None:
-    rows = [f"{name},ball,1,{10 + i},20,30,0,0,0,60" for i, name in enumerate(["xyz", "abc", "xyz", "one"])]
-    (data.picks / "all.csv").write_text("\n".join([HEADER, *rows]) + "\n")
-    first, second = data.lint()
-    assert [f.found for f in (first, second)] == ["2 lines of tomogram 'xyz'", "1 line of tomogram 'abc'"]
-    assert first.fix == "give the folder with its tomogram, --tomograms DIR, or leave these lines out"
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [({"ignored": ("bal",)}, "--ignore bal"), ({"background": ("bal",)}, "--background bal"),
@@ -205,9 +160,10 @@ def test_tomograms_that_cannot_be_used(data: Labelled, tmp_path_factory: pytest.
         write_mrc(tomograms / f"{name}.mrc", noise, size)
     data = replace(data, tomograms=tomograms)
     for name in ("one", "two", "unset"):
-        data.write(data.places[:5], name=name, tomogram=name)
+        data.write(data.places[:5], form="shrec", name=name, tomogram=name)
     two, unset, spare = data.lint()
     assert (two.severity, two.file, two.found) == ("error", "two.mrc", "voxel size 10.5 A")
+    assert "if its picks count voxels as they are now, scale them with it, --scale 1.05; only if" in two.fix
     assert (unset.severity, unset.file) == ("error", "unset.mrc")
     assert "--voxel-size" in unset.fix
     assert (spare.severity, spare.file) == ("warning", "spare.mrc")

@@ -5,20 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from training.labelled import SHAPE, Labelled, labelled
 
 from picker_runtime.engines.base import Candidates, FakeEngine
 from picker_runtime.errors import InputError, PickerError, UsageError
 from picker_runtime.geometry import Box
-from picker_runtime.intensity import Intensity
 from picker_runtime.mrc import write_mrc
-from picker_training.augmentation import FILL, Augmentation, draw_start, make_sample
+from picker_training.augmentation import Augmentation, draw_start, make_sample
 from picker_training.calibration import candidates_of
 from picker_training.config import TrainingConfig
 from picker_training.datasets import picked_tomograms
-from picker_training.datasets.annotated import AnnotatedTomogram
 from picker_training.datasets.picks import read_annotations
 from picker_training.model_card import draft_card
 from picker_training.picks_section import PicksSection
@@ -225,46 +221,3 @@ def test_a_border_that_leaves_nothing_is_refused(data: Labelled) -> None:
     section = replace(completed(both(data)), border=(13, 0, 0))
     with pytest.raises(UsageError, match="--border"):
         picked_tomograms.open_tomograms(section, ("ball",), halo=4)
-
-
-def alone(positions: np.ndarray, class_ids: np.ndarray, known: Box) -> AnnotatedTomogram:
-    return AnnotatedTomogram(
-        path=Path("one.mrc"), voxel_size=10.0, intensity=Intensity(center=0, scale=1, non_finite_fraction=0, fill=None),
-        known=known, positions=positions, class_ids=class_ids.astype(np.int32), ignored=np.zeros((0, 4)),
-    )  # fmt: skip
-
-
-@given(
-    shape=st.tuples(st.integers(16, 80), st.integers(64, 300), st.integers(64, 300)), seed=st.integers(0, 1000),
-    start=st.tuples(*[st.integers(0, 20)] * 3), halo=st.integers(0, 8),
-)  # fmt: skip
-def test_what_is_held_back_is_never_seen_in_training(
-    shape: tuple[int, int, int], seed: int, start: tuple[int, int, int], halo: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    z, y, x = (a + n for a, n in zip(start, shape, strict=True))
-    known = Box(start, (z, y, x))
-    positions = start + rng.uniform(0, np.array(shape) - 1, (80, 3))
-    training, block = picked_tomograms.hold_back(alone(positions, rng.integers(0, 2, 80), known), halo=halo)
-    reach = halo + FILL
-    assert training.known.grown(reach).intersection(block.known).voxels == 0
-    assert not block.known.contains(training.positions).any()
-    assert known.intersection(block.known) == block.known
-    assert block.known.voxels <= known.voxels / 4
-    assert training.known.voxels + block.known.voxels >= known.voxels * (1 - reach / 64) - known.voxels / 64
-
-
-def test_the_quarter_is_where_every_class_is_seen() -> None:
-    positions = np.array([[20.0, y, 60.0] for y in (10, 20, 60, 70, 90, 95, 100, 110)])
-    classes = np.array([0, 0, 0, 1, 1, 0, 0, 0])  # the quarter below 30 holds a quarter of them, all of one class
-    tomogram = alone(positions, classes, Box.whole((40, 120, 120)))
-    _, block = picked_tomograms.hold_back(tomogram, halo=4)
-    assert block.known == Box((0, 90, 0), (40, 120, 120))
-
-
-def test_too_few_particles_or_too_small_a_tomogram_cannot_be_parted() -> None:
-    one = np.array([[20.0, 100.0, 100.0]])
-    for positions, shape in ((one, (40, 60, 60)), (np.vstack([one, one - 80]), (40, 120, 60))):
-        classes = np.arange(len(positions))
-        with pytest.raises(UsageError, match="E84"):
-            picked_tomograms.hold_back(alone(positions, classes, Box.whole(shape)), halo=4)

@@ -119,6 +119,34 @@ def test_a_text_list_of_another_tomogram_is_not_its_prefix_s(
     assert read_annotations(replace(section, files=(str(tmp_path / name),))).picks[0].tomogram == tomogram
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("# object contour x y z\n1 1 10 20 30\n", "line 2: 5 columns"),
+        ("ball 1 2 3\n\n10 20 30\n", "line 3: 3 columns"),
+    ],
+)
+def test_columns_of_a_text_list_are_not_guessed(section: PicksSection, tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "ts_1.txt").write_text(text)
+    annotations = read_annotations(replace(section, files=(str(tmp_path / "ts_1.txt"),)))
+    (error,) = annotations.unreadable.values()
+    assert (annotations.picks, error.code) == ((), 44)
+    assert error.problem.startswith(problem)
+    assert "model2point without -object" in error.fix
+
+
+def test_a_list_with_angles_is_read(section: PicksSection, tmp_path: Path) -> None:
+    (tmp_path / "ts_1.txt").write_text("class x y z\nball 1 2 3 90 0 -45\n")
+    (pick,) = read_annotations(replace(section, files=(str(tmp_path / "ts_1.txt"),))).picks
+    assert pick.position == (3.0, 2.0, 1.0)
+
+
+def test_an_empty_star_file_is_unreadable(section: PicksSection, tmp_path: Path) -> None:
+    (tmp_path / "ts_1.star").write_text("")
+    (error,) = read_annotations(replace(section, files=(str(tmp_path / "ts_1.star"),))).unreadable.values()
+    assert (error.code, error.problem[:8]) == (44, "0 tables")
+
+
 @pytest.mark.parametrize("said", ["in the file", "by the option"])
 def test_scaled_coordinates_count_from_the_centre_of_their_file(
     section: PicksSection, tmp_path: Path, said: str

@@ -1,4 +1,4 @@
-"""Coordinates that belong to a tomogram but were written otherwise: another scale, other axes, z upside down."""
+"""Coordinates that belong to a tomogram but were written otherwise, x and z swapped or z upside down; or on nothing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,19 +12,27 @@ from picker_training.datasets.density import Density
 from picker_training.datasets.picks import ListedPick, TomogramFile, anchor_of
 from picker_training.picks_section import PicksSection
 
-BINNINGS = (2.0, 4.0, 8.0)
 MANY = 0.2
 """From this share of picks outside the tomogram on, the fault is looked for in all of them, not in each."""
 
 NEARLY_ALL = 0.99
-LEAST_CLUSTERED = 8
-"""Fewer picks may lie near the origin by chance."""
-
 CLEAR = 5.0
 """Standard errors from which on density says that particles are at a place."""
 
 ADVANTAGE = 3.0
 """So many times clearer must the density be where the picks would lie if they had been written otherwise."""
+
+DOUBTFUL = 2.0
+"""Standard errors below which density says that particles may well not be where the picks are."""
+
+LEAST_TO_DOUBT = 50
+"""Density at fewer picks may not stand out although there is a particle at each.
+
+In simulated tomograms of the twelve SHREC 2020 classes (54 to 183 A, SNR 0.03 to 0.1) the density at a particle differs
+from that about it by 0.7 (3h84, a ring, at SNR 0.03) to 13 times its own standard deviation among particles of one
+class. 50 picks of the least clear come to 5 standard errors, and to less than `DOUBTFUL` in 1 of 3000 draws, even where
+they are 10 A off along each axis; 30 picks in 1 of 65.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,32 +45,6 @@ class Misreading:
     fix: str
 
 
-def rescaled(picks: list[ListedPick], file: TomogramFile, section: PicksSection) -> Misreading | None:
-    """Tell whether picks fit a tomogram only if they are divided, or fill it only if they are multiplied, by a factor.
-
-    Factors are the voxel size, for coordinates in the wrong unit, and 2, 4 and 8, for binning.
-    """
-    positions, anchor = _positions(picks), anchor_of(picks[0].file, file.shape, section)
-    factors = sorted({*BINNINGS, file.voxel_size} - {1.0})
-    if _share_inside(positions, file) < 1 - MANY:
-        if any(_share_inside(p, file) >= NEARLY_ALL for _, p in _rewritten(positions, picks, file, section)):
-            return None
-        for factor in factors:
-            if factor > 1 and _share_inside(anchor + (positions - anchor) / factor, file) >= NEARLY_ALL:
-                return Misreading(
-                    severity="error", found=f"{_extent(positions, file)}; divided by {_named(factor, file)} all fit",
-                    expected="voxels of this tomogram", fix=f"--scale {section.scale / factor:.6g}",
-                )  # fmt: skip
-        return None
-    fitting = [f for f in factors if f > 1 and _share_inside(anchor + (positions - anchor) * f, file) == 1.0]
-    if not fitting or len(picks) < LEAST_CLUSTERED:
-        return None
-    return Misreading(
-        severity="warning", found=f"{_extent(positions, file)}; times {_named(fitting[-1], file)} they still fit",
-        expected="picks all over the tomogram", fix=f"--scale {section.scale * fitting[-1]:.6g}, if they were binned",
-    )  # fmt: skip
-
-
 def misplaced(
     picks: list[ListedPick], file: TomogramFile, section: PicksSection, density: Density, diameter_voxels: float
 ) -> Misreading | None:
@@ -70,31 +52,50 @@ def misplaced(
 
     By the bounds where many lie outside; else by how clearly density at the picks differs from that about them.
     """
-    positions = _positions(picks)
-    if _share_inside(positions, file) < 1 - MANY:
-        for other, moved in _rewritten(positions, picks, file, section):
-            if _share_inside(moved, file) >= NEARLY_ALL:
-                return _otherwise(f"{_extent(positions, file)}; {_change(section, other)} all fit", other)
+    positions = positions_of(picks)
+    if share_inside(positions, file) < 1 - MANY:
+        for other, moved in rewritten(positions, picks, file, section):
+            if share_inside(moved, file) >= NEARLY_ALL:
+                return _otherwise(f"{extent(positions, file)}; {_change(section, other)} all fit", other)
         return None
     own = density.prominence(positions, diameter_voxels)
     others = [
         (density.prominence(moved, diameter_voxels), other)
-        for other, moved in _rewritten(positions, picks, file, section)
+        for other, moved in rewritten(positions, picks, file, section)
     ]
     clear, other = max(others, key=lambda pair: pair[0])
     if clear < max(CLEAR, ADVANTAGE * own):
         return None
-    found = f"density at the picks differs by {own:.1f} standard errors from that about them"
-    return _otherwise(f"{found}, {_change(section, other)} by {clear:.1f}", other)
+    return _otherwise(f"{_standing_out(own)}, {_change(section, other)} by {clear:.1f}", other)
 
 
-def _rewritten(
+def on_nothing(
+    picks: list[ListedPick], section: PicksSection, density: Density, diameter_voxels: float
+) -> Misreading | None:
+    """Tell whether density says that there are no particles at the picks, background left out, of a known diameter."""
+    particles = [pick for pick in picks if pick.name not in section.background]
+    if len(particles) < LEAST_TO_DOUBT or not diameter_voxels:
+        return None
+    own = density.prominence(positions_of(particles), diameter_voxels)
+    if own >= DOUBTFUL:
+        return None
+    return Misreading(
+        severity="warning", found=_standing_out(own), expected="particles there",
+        fix="check --scale, --axes, --flip-z and the voxel size, and look at them in a viewer",
+    )  # fmt: skip
+
+
+def _standing_out(own: float) -> str:
+    return f"density at the picks differs by {own:.1f} standard errors from that about them"
+
+
+def rewritten(
     positions: NDArray[np.float64], picks: list[ListedPick], file: TomogramFile, section: PicksSection
 ) -> Iterator[tuple[PicksSection, NDArray[np.float64]]]:
     """Yield the other ways to read the picks, with the positions `(n, 3)` that each would give."""
     anchor = anchor_of(picks[0].file, file.shape, section)
     top = file.shape[0] - 1
-    upright = _flipped(positions, top) if section.flip_z else positions
+    upright = upright_of(positions, file, section)
     swapped = anchor + (upright - anchor)[:, ::-1]
     for axes, points in ((section.axes, upright), ("zyx" if section.axes == "xyz" else "xyz", swapped)):
         for flip_z in (section.flip_z, not section.flip_z):
@@ -103,6 +104,11 @@ def _rewritten(
                     replace(section, axes=axes, flip_z=flip_z),
                     _flipped(points, top) if flip_z else points,
                 )
+
+
+def upright_of(positions: NDArray[np.float64], file: TomogramFile, section: PicksSection) -> NDArray[np.float64]:
+    """Return positions `(n, 3)` as they were before z was counted from above, or so again if they are such already."""
+    return _flipped(positions, file.shape[0] - 1) if section.flip_z else positions
 
 
 def _flipped(positions: NDArray[np.float64], top: int) -> NDArray[np.float64]:
@@ -121,21 +127,18 @@ def _change(now: PicksSection, other: PicksSection) -> str:
     return "with " + " and ".join(changes)
 
 
-def _positions(picks: list[ListedPick]) -> NDArray[np.float64]:
+def positions_of(picks: list[ListedPick]) -> NDArray[np.float64]:
+    """Return where picks lie, `(n, 3) float64, zyx, voxels`."""
     return np.array([pick.position for pick in picks], np.float64).reshape(-1, 3)
 
 
-def _share_inside(positions: NDArray[np.float64], file: TomogramFile) -> float:
+def share_inside(positions: NDArray[np.float64], file: TomogramFile) -> float:
+    """Return which part of positions `(n, 3) zyx, voxels` lies in a tomogram."""
     return float(np.mean(Box.whole(file.shape).contains(positions)))
 
 
-def _extent(positions: NDArray[np.float64], file: TomogramFile) -> str:
+def extent(positions: NDArray[np.float64], file: TomogramFile) -> str:
     """Say how far picks reach on the axis on which they reach farthest beyond the tomogram."""
     reach = positions.max(axis=0)
     axis = int(np.argmax(reach / np.array(file.shape)))
     return f"{'zyx'[axis]} reaches {reach[axis]:.0f} in {file.shape[axis]} voxels of {file.name}"
-
-
-def _named(factor: float, file: TomogramFile) -> str:
-    what = "the voxel size" if factor == file.voxel_size else "binning"
-    return f"{factor:.6g} ({what})"

@@ -12,12 +12,15 @@ from scipy.spatial import KDTree
 from picker_runtime.card import NAME
 from picker_runtime.errors import InputError
 from picker_runtime.geometry import Box
-from picker_runtime.tomogram import MODEL_TOLERANCE
+from picker_training.datasets.belonging import left_out, strays, without_any
 from picker_training.datasets.class_choices import unjudged, unused
-from picker_training.datasets.coordinates import misplaced, rescaled
+from picker_training.datasets.coordinates import misplaced, on_nothing
 from picker_training.datasets.density import Density, look_at
 from picker_training.datasets.findings import Finding
-from picker_training.datasets.picks import Annotations, ListedPick, TomogramFile
+from picker_training.datasets.picks import Annotations, ListedPick, TomogramFile, lines_of
+from picker_training.datasets.scales import rescaled
+from picker_training.datasets.sizes import diameters, voxel_sizes
+from picker_training.datasets.unlearnt import unlearnt
 from picker_training.picks_section import PicksSection
 
 SAME_PLACE_VOXELS = 1.0
@@ -46,30 +49,34 @@ def lint(
     *,
     look: Callable[[TomogramFile], Density] | None = None,
 ) -> list[Finding]:
-    """Return what is wrong with annotations, errors first, then by file and line.
+    """Return what is wrong with annotations: errors first, by file and line; last what is left out without harm.
 
     look: opens a tomogram to compare its density with the picks.
+
+    Raises:
+        UsageError: E80 or E81 if the ignore masks do not belong to the tomograms one by one.
     """
     look = look or (lambda file: look_at(file, invert=section.invert))
-    named = annotations.named
     findings = [
-        *_unreadable(annotations, named),
-        *_strays(annotations),
-        *_without_picks(annotations, named),
+        *_unreadable(annotations),
+        *strays(annotations),
+        *without_any(annotations),
         *_classes(annotations, expected),
         *unused(annotations, section),
         *unjudged(annotations, section),
-        *_voxel_sizes([file for name, file in annotations.tomograms.items() if name in named], expected),
+        *voxel_sizes(annotations, section, expected.voxel_size),
+        *diameters(annotations, section, expected.diameters),
+        *unlearnt(annotations, section),
     ]
-    for name in sorted(named & annotations.tomograms.keys()):
+    for name in sorted(annotations.annotated):
         file = annotations.tomograms[name]
         of_one = [pick for pick in annotations.picks if pick.tomogram == name]
         findings += _neighbours(of_one, file, expected.diameters, frozenset(section.ignored))
         findings += _placement(of_one, file, section, expected, look)
-    return sorted(findings, key=lambda f: (f.severity, f.file, f.line))
+    return [*sorted(findings, key=lambda f: (f.severity, f.file, f.line)), *left_out(annotations)]
 
 
-def _unreadable(annotations: Annotations, named: set[str]) -> Iterator[Finding]:
+def _unreadable(annotations: Annotations) -> Iterator[Finding]:
     for path, error in annotations.unreadable.items():
         words = error.problem.split(":", 1)
         line = words[0].removeprefix("line ") if words[0].startswith("line ") else ""
@@ -79,47 +86,11 @@ def _unreadable(annotations: Annotations, named: set[str]) -> Iterator[Finding]:
             expected="a picks file of a known format", fix=error.fix,
         )  # fmt: skip
     for name, error in annotations.refused.items():
-        needed = name in named or not annotations.tomograms
-        yield Finding(
-            severity="error" if needed else "warning", file=error.subject, line=0, found=error.problem,
-            expected="a usable tomogram" if needed else "a usable tomogram; no picks belong to it", fix=error.fix,
-        )  # fmt: skip
-
-
-def _strays(annotations: Annotations) -> Iterator[Finding]:
-    """Find picks that belong to no tomogram."""
-    there = [*annotations.tomograms, *annotations.refused]
-    strays = sorted(
-        (pick for pick in annotations.picks if pick.tomogram not in there),
-        key=lambda pick: (pick.file, pick.tomogram, pick.line),
-    )
-    for (file, name), group in groupby(strays, key=lambda pick: (pick.file, pick.tomogram)):
-        picks = list(group)
-        near = difflib.get_close_matches(name, there, n=1)
-        found = f"{_lines(picks)} of tomogram {name!r}" if name else f"{_lines(picks)} that name no tomogram"
-        if not name and there:
-            fix = f"name the file after its tomogram, as {there[0]}{file.suffix}"
-        else:
-            fix = "give the folder with its tomogram, --tomograms DIR, or leave these lines out"
-            fix += f"; if it is {near[0]} under another name, write that" if near else ""
-        yield Finding(
-            severity="error", file=file.name, line=picks[0].line, found=found, expected=f"one of {', '.join(there)}",
-            fix=fix,
-        )  # fmt: skip
-
-
-def _without_picks(annotations: Annotations, named: set[str]) -> Iterator[Finding]:
-    for name, file in annotations.tomograms.items():
-        if name not in named:
+        if name in annotations.named or not annotations.tomograms:
             yield Finding(
-                severity="warning", file=file.path.name, line=0, found="no picks", expected="some; it is left out",
-                fix="give its picks file too, with --picks FILE, or leave it so",
+                severity="error", file=error.subject, line=0, found=error.problem, expected="a usable tomogram",
+                fix=error.fix,
             )  # fmt: skip
-    if not annotations.picks and not annotations.unreadable and annotations.tomograms:
-        yield Finding(
-            severity="error", file="--picks", line=0, found="no picks in any file", expected="some",
-            fix="give files with --picks FILE",
-        )  # fmt: skip
 
 
 def _classes(annotations: Annotations, expected: Expectations) -> Iterator[Finding]:
@@ -128,7 +99,7 @@ def _classes(annotations: Annotations, expected: Expectations) -> Iterator[Findi
     without_size: set[str] = set()
     for (file, name), group in groupby(by_name, key=lambda pick: (pick.file, pick.name)):
         picks = list(group)
-        found = f"class {name!r} in {_lines(picks)}"
+        found = f"class {name!r} in {lines_of(picks)}"
         if not NAME.fullmatch(name):
             yield Finding(
                 severity="error", file=file.name, line=picks[0].line, found=found,
@@ -146,17 +117,6 @@ def _classes(annotations: Annotations, expected: Expectations) -> Iterator[Findi
             yield Finding(
                 severity="warning", file=file.name, line=picks[0].line, found=f"{found}, of unknown diameter",
                 expected="a diameter, to train on it and to find overlaps", fix=f"--diameter {name}=ANGSTROM",
-            )  # fmt: skip
-
-
-def _voxel_sizes(files: list[TomogramFile], expected: Expectations) -> Iterator[Finding]:
-    wanted = expected.voxel_size or (files[0].voxel_size if files else 0.0)
-    for file in files:
-        if abs(file.voxel_size / wanted - 1) > MODEL_TOLERANCE:
-            yield Finding(
-                severity="error", file=file.path.name, line=0, found=f"voxel size {file.voxel_size:.4g} A",
-                expected=f"{wanted:.4g} A within 2 %, as the model and every other tomogram",
-                fix=f"rebin it to {wanted:.4g} A; only if the size is wrong, give the true one: --voxel-size",
             )  # fmt: skip
 
 
@@ -194,7 +154,7 @@ def _placement(
     expected: Expectations,
     look: Callable[[TomogramFile], Density],
 ) -> Iterator[Finding]:
-    """Find what is wrong with the coordinates of one tomogram, file by file: scale, bounds, axes, contrast."""
+    """Find what is wrong with one tomogram, and with its coordinates file by file: contrast, scale, bounds, axes."""
     try:
         density = look(file)
         seen = density.polarity()
@@ -215,17 +175,27 @@ def _placement(
             expected=expected.polarity, fix="leave out --invert" if section.invert else "--invert",
         )  # fmt: skip
     for _, group in groupby(picks, key=lambda pick: pick.file):
-        of_file = list(group)
-        sizes = [pick.diameter or expected.diameters.get(pick.name, 0.0) for pick in of_file]
-        diameter = float(np.median(sizes)) / file.voxel_size
-        whole = rescaled(of_file, file, section) or misplaced(of_file, file, section, density, diameter)
-        if whole is not None:
-            yield Finding(
-                severity=whole.severity, file=of_file[0].file.name, line=of_file[0].line,
-                found=f"{_lines(of_file)}: {whole.found}", expected=whole.expected, fix=whole.fix,
-            )  # fmt: skip
-        if whole is None or whole.severity == "warning":
-            yield from _out_of_bounds(of_file, file)
+        yield from _coordinates(list(group), file, section, expected, density)
+
+
+def _coordinates(
+    picks: list[ListedPick], file: TomogramFile, section: PicksSection, expected: Expectations, density: Density
+) -> Iterator[Finding]:
+    """Find what is wrong with the coordinates of one tomogram in one file: with all of them, or line by line."""
+    sizes = [pick.diameter or expected.diameters.get(pick.name, 0.0) for pick in picks]
+    diameter = float(np.median(sizes)) / file.voxel_size
+    whole = (
+        rescaled(picks, file, section, density, diameter)
+        or misplaced(picks, file, section, density, diameter)
+        or on_nothing(picks, section, density, diameter)
+    )
+    if whole is not None:
+        yield Finding(
+            severity=whole.severity, file=picks[0].file.name, line=picks[0].line,
+            found=f"{lines_of(picks)}: {whole.found}", expected=whole.expected, fix=whole.fix,
+        )  # fmt: skip
+    if whole is None or whole.severity == "warning":
+        yield from _out_of_bounds(picks, file)
 
 
 def _out_of_bounds(picks: list[ListedPick], file: TomogramFile) -> Iterator[Finding]:
@@ -238,7 +208,3 @@ def _out_of_bounds(picks: list[ListedPick], file: TomogramFile) -> Iterator[Find
             found=f"x, y, z = {x:.1f}, {y:.1f}, {z:.1f} voxels, outside {file.name}",
             expected=f"from 0 to {width - 1}, {height - 1}, {depth - 1}", fix="correct or delete this line",
         )  # fmt: skip
-
-
-def _lines(picks: list[ListedPick]) -> str:
-    return f"{len(picks)} lines" if len(picks) > 1 else "1 line"

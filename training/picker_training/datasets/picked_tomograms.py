@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from picker_runtime.errors import UsageError
-from picker_runtime.geometry import Box, Triple
+from picker_runtime.geometry import Box
 from picker_runtime.mask import Mask
 from picker_runtime.outputs import stem_of
 from picker_runtime.tomogram import MIN_AXIS
-from picker_training.augmentation import FILL
 from picker_training.datasets.annotated import AnnotatedTomogram, annotate
+from picker_training.datasets.parting import hold_back
 from picker_training.datasets.picks import (
     SUFFIXES,
     Annotations,
@@ -22,9 +22,6 @@ from picker_training.datasets.picks import (
     read_annotations,
 )
 from picker_training.picks_section import PicksSection
-
-HELD_BACK = 4
-"""One part in so many of a run's only tomogram is held back to judge it."""
 
 
 def known_diameters(
@@ -94,7 +91,8 @@ def open_tomograms(
     masks = ignore_masks(section, annotated, others=[*annotations.tomograms, *annotations.refused])
     made = {name: _annotated(annotations, name, section, classes, masks.get(name)) for name in annotated}
     if len(made) == 1:
-        training, block = hold_back(*made.values(), halo=halo)
+        (only,) = made.values()
+        training, block = hold_back(only, classes, halo=halo)
         return [training], block
     if section.validation not in made or len(made) < 2:
         names = ", ".join(made) or "none"
@@ -106,45 +104,6 @@ def open_tomograms(
             problem = f"has picks in {section.validation} alone, which judges the run"
             raise UsageError(84, name, problem, "let another tomogram judge: --validation NAME")
     return list(made.values()), validation
-
-
-def hold_back(tomogram: AnnotatedTomogram, *, halo: int) -> tuple[AnnotatedTomogram, AnnotatedTomogram]:
-    """Part a tomogram: a quarter at an end of y or x is held back; crops of the rest, less a strip, do not reach it.
-
-    (Where the rest is narrower than a crop they do, but nothing is learnt there.)
-
-    Of the four quarters that one is taken which, and without which, most classes are seen, and which holds most nearly
-    a quarter of the particles.
-
-    Raises:
-        UsageError: E84 if a quarter is too narrow, or no particle of a class is left to train on.
-    """
-    reach = halo + FILL
-    parts = [_parted(tomogram.known, axis, at_end, reach) for axis in (1, 2) for at_end in (True, False)]
-    parts = [part for part in parts if min(*part[0].shape, *part[1].shape) >= MIN_AXIS]
-    if not parts:
-        problem = f"{tomogram.known.shape} voxels (z, y, x) with picks: too small to hold a quarter back"
-        raise UsageError(84, tomogram.path.name, problem, "annotate a second tomogram")
-
-    def merit(part: tuple[Box, Box]) -> tuple[int, float]:
-        rest, block = (tomogram.class_ids[box.contains(tomogram.positions)] for box in part)
-        seen = len(set(rest.tolist()) & set(block.tolist()))
-        return seen, -abs(len(block) / max(len(tomogram.class_ids), 1) - 1 / HELD_BACK)
-
-    rest, block = max(parts, key=merit)
-    left = rest.contains(tomogram.positions)
-    if set(tomogram.class_ids[left].tolist()) != set(tomogram.class_ids.tolist()):
-        problem = "a class has too few particles to hold a quarter of the tomogram back"
-        raise UsageError(84, tomogram.path.name, problem, "annotate more of it, or a second tomogram")
-    near = rest.grown(reach)
-    training = replace(
-        tomogram,
-        known=rest,
-        positions=tomogram.positions[near.contains(tomogram.positions)],
-        class_ids=tomogram.class_ids[near.contains(tomogram.positions)],
-        distractors=tomogram.distractors[rest.contains(tomogram.distractors)],
-    )
-    return training, replace(tomogram, known=block)
 
 
 def ignore_masks(section: PicksSection, tomograms: Sequence[str], *, others: Sequence[str] = ()) -> dict[str, Path]:
@@ -211,25 +170,3 @@ def _known(file: TomogramFile, section: PicksSection) -> Box:
 
 def _positions(picks: Sequence[ListedPick]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     return np.array([pick.position for pick in picks], np.float64).reshape(-1, 3)
-
-
-def _parted(known: Box, axis: int, at_end: bool, margin: int) -> tuple[Box, Box]:
-    """Return the part to train on and the quarter held back, at the end or the start of an axis, a margin between."""
-    length = known.shape[axis]
-    quarter = length // HELD_BACK
-    start, stop = known.start[axis], known.stop[axis]
-    border = stop - quarter if at_end else start + quarter
-    low, high = _with(known, axis, start, border), _with(known, axis, border, stop)
-    if at_end:
-        return _with(known, axis, start, max(border - margin, start)), high
-    return _with(known, axis, min(border + margin, stop), stop), low
-
-
-def _with(box: Box, axis: int, start: int, stop: int) -> Box:
-    """Return the box with other bounds on one axis."""
-
-    def replaced(old: Triple, new: int) -> Triple:
-        z, y, x = (new if i == axis else value for i, value in enumerate(old))
-        return z, y, x
-
-    return Box(replaced(box.start, start), replaced(box.stop, stop))

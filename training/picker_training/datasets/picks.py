@@ -1,6 +1,6 @@
 """Picks files and the tomograms they belong to: every listed particle with its file and line, in voxels."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from picker_runtime.errors import InputError, PickerError, UsageError
 from picker_runtime.formats import FORMATS, FormatContext, read_named_picks, relion5
-from picker_runtime.formats.base import UNNAMED
+from picker_runtime.formats.base import UNNAMED, read_lines
 from picker_runtime.geometry import Triple
 from picker_runtime.outputs import stem_of
 from picker_runtime.settings import ByteSign
@@ -18,6 +18,9 @@ from picker_runtime.tomogram import Tomogram
 from picker_training.picks_section import PicksSection
 
 SUFFIXES = (".mrc", ".rec", ".map")
+LIST_COLUMNS = (4, 7)
+"""Columns of a text list: `class x y z`, with or without three angles."""
+
 AFTER_STEM = ("_", "-", ".")
 """What follows a tomogram's stem in the name of a picks file or a mask of it, as in `<stem>_<class>.coords`."""
 
@@ -56,6 +59,11 @@ class ListedPick(NamedTuple):
     name: str
     position: tuple[float, float, float]
     diameter: float
+
+
+def lines_of(picks: Sequence[ListedPick]) -> str:
+    """Say how many lines picks are."""
+    return f"{len(picks)} lines" if len(picks) > 1 else "1 line"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,23 +150,39 @@ def read_file(
     known: stems to tell a file's tomogram by, beside those of `tomograms`.
 
     Raises:
-        InputError: E44 if it cannot be read.
+        InputError: E44 if it cannot be read, or a line of a text list has neither 4 nor 7 columns.
     """
     own = _tomogram_of(path, {*tomograms, *known})
     geometries = {(tomogram.shape, tomogram.voxel_size): None for tomogram in tomograms.values()}
     renamed = section.new_names()
+    if FORMATS["shrec"].recognises(path):
+        _check_columns(path)
     picks = []
     for number, (shape, voxel_size) in enumerate(geometries):
         context = _context(section, shape, voxel_size, tomogram=own)
         anchor = anchor_of(path, shape, section)
         for row in read_named_picks(path, context):
-            tomogram = row.tomogram if row.tomogram in tomograms else stem_of(Path(row.tomogram)) or own
+            named = row.tomogram or own
+            tomogram = named if named in tomograms or not named else stem_of(Path(named))
             place = tomograms.get(tomogram)
             if (place is None and number == 0) or (place and (place.shape, place.voxel_size) == (shape, voxel_size)):
                 name = (_class_in_name(path, own) or row.name).lower()
                 position = _placed(row.position, anchor, shape, section)
                 picks.append(ListedPick(path, row.line, tomogram, renamed.get(name, name), position, row.diameter))
     return sorted(picks, key=lambda pick: pick.line)
+
+
+def _check_columns(path: Path) -> None:
+    """Check that no line of a text list has columns that would be taken for others.
+
+    Raises:
+        InputError: E44, naming the line, if one has.
+    """
+    for line, text in enumerate(read_lines(path), start=1):
+        count = len(text.split())
+        if count and not text.lstrip().startswith("#") and count not in LIST_COLUMNS:
+            fix = "write class x y z; IMOD's model2point without -object writes x y z, for TOMOGRAM_CLASS.coords"
+            raise InputError(44, path.name, f"line {line}: {count} columns, expected class x y z", fix)
 
 
 def owner_of(path: Path, stems: Iterable[str]) -> str:
