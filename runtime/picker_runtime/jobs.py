@@ -85,7 +85,7 @@ def detect_all(settings: DetectSettings, screen: Screen) -> BatchResult:
             with screen.progress(path.name) as progress:
                 detection = picker.detect(path, **options, progress=progress)
             with holding(settings.output):
-                written = _write(targets[path], detection, path, settings)
+                written = _write(targets[path], detection, path, settings, again=False)
             screen.finished(path, written, settings.output, time.perf_counter() - start)
 
         return run_batch(settings.inputs, work, screen.refused)
@@ -111,8 +111,10 @@ def pick_all(settings: PicksSettings, screen: Screen) -> BatchResult:
         check_name(targets[path], settings.formats)
         with _holding_all({path.parent, targets[path].parent}):
             detection = pick_again(path, settings)
-            tomogram = detection.record.tomogram.path
-            written = _write(targets[path], detection, path.parent / tomogram if tomogram else None, settings)
+            own = detection.record.tomogram.path
+            tomogram = path.parent / own if own else None
+            again = path.parent.resolve() == targets[path].parent.resolve()
+            written = _write(targets[path], detection, tomogram, settings, again=again)
         screen.finished(path, written, targets[path].parent, time.perf_counter() - start)
 
     return run_batch(list(targets), work, screen.refused).with_refused(list(refused.values()))
@@ -197,9 +199,14 @@ def _prepare(settings: DetectSettings | PicksSettings, targets: Collection[tuple
 
 
 def _write(
-    target: Path, detection: Detection, tomogram: Path | None, settings: DetectSettings | PicksSettings
+    target: Path,
+    detection: Detection,
+    tomogram: Path | None,
+    settings: DetectSettings | PicksSettings,
+    *,
+    again: bool,
 ) -> Detection:
     return write_outputs(
         target, detection, tomogram=tomogram, formats=settings.formats, relion_centre=settings.relion_centre,
-        again=isinstance(settings, PicksSettings),
+        again=again,
     )  # fmt: skip

@@ -40,6 +40,22 @@ def test_no_file_of_another_format_outlives_the_picks_that_it_holds(
     assert b"b_particles" in after["particles_index.star"]
 
 
+def test_picks_that_end_early_in_another_folder_leave_no_record_of_other_candidates_there(
+    tmp_path: Path, golden_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tomogram(tmp_path / "a.mrc")
+    for folder in ("first", "second"):
+        assert picker("detect", tmp_path / "a.mrc", "-o", tmp_path / folder, "--model", golden_model).status == 0
+
+    def full(*_: object) -> None:
+        raise OutputError(71, "second", "cannot be written", "free some space")
+
+    monkeypatch.setattr(outputs.csv, "write", full)
+    for folder, stays in (("second", False), ("first", True)):
+        assert picker("picks", tmp_path / "first", "-o", tmp_path / folder).status == 6
+        assert (tmp_path / folder / "a.json").exists() == stays
+
+
 def test_results_of_another_tomogram_are_not_replaced_without_a_word(tmp_path: Path, golden_model: Path) -> None:
     for session in ("session1", "session2"):
         (tmp_path / session).mkdir()

@@ -79,5 +79,5 @@ def test_how_near_two_picks_may_be_goes_by_the_tomogram_s_voxel_size(
     thresholds = dict.fromkeys(picker.card.class_names, 0.5)
     found = picker._picked(seen.record.tomogram, two, thresholds, thresholds, Stages(), [], {})
     assert len(found.picks) == left
-    jobs._write(tmp_path / "a", replace(found, candidates=two), None, AS_BEFORE)
+    jobs._write(tmp_path / "a", replace(found, candidates=two), None, AS_BEFORE, again=False)
     assert len(jobs.pick_again(tmp_path / "a.json", AS_BEFORE).picks) == left
