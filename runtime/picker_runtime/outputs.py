@@ -163,8 +163,8 @@ def _earlier(target: Path, tomogram: Path | None) -> tuple[DetectionRecord | Non
     if tomogram is None or not earlier.tomogram.path:
         return earlier, []
     before, now = os.path.realpath(target.parent / earlier.tomogram.path), os.path.realpath(tomogram)
-    warning = f"the results of {before} that were here are replaced by those of {now}; another -o keeps both"
-    return earlier, [warning] if before != now else []
+    warning = f"the results of {before} that were here were replaced by those of {now}; another -o keeps both"
+    return earlier, [warning] if before != now and Path(before).exists() else []
 
 
 def _formats_of(earlier: DetectionRecord | None) -> dict[str, Centre]:

@@ -13,10 +13,8 @@ from picker_export.bundling import ExportOptions, export_run
 from picker_runtime.errors import UsageError
 from picker_runtime.mrc import write_mrc
 from picker_training import cli
-from picker_training.checkpoint import has_checkpoint
 from picker_training.config import DataSection, OptimiserSection, TrainingConfig, dump_config, load_config
 from picker_training.detectors.options import PointOptions
-from picker_training.picks_run import FINE_TUNING
 
 TINY = TrainingConfig(
     workers=0, point=PointOptions(widths=(8, 8, 8), blocks=(0, 0, 0)), data=DataSection(crop=24, halo=4),
@@ -69,16 +67,14 @@ def test_a_start_that_is_refused_leaves_the_folder_free(fit: Callable[..., int],
     assert load_config(tmp_path / "run/config.toml").picks.border == (2, 2, 2)
 
 
-def test_a_model_forgotten_at_first_is_begun_with_as_if_it_had_not_been(
-    fit: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_configuration_that_was_put_into_the_folder_is_that_of_the_run(
+    fit: Callable[..., int], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.toml").write_text(dump_config(replace(TINY, model=replace(TINY.model, name="own"))))
-    assert not has_checkpoint(run)
-    assert fit("--from", "shrec12", "--print-config") == 0
-    (tmp_path / "printed.toml").write_text(capsys.readouterr().out)
-    assert load_config(tmp_path / "printed.toml").optimiser == FINE_TUNING
+    assert fit("--minutes", "0") == 0
+    assert load_config(run / "config.toml").optimiser == TINY.optimiser
 
 
 def test_few_particles_that_judge_are_counted(

@@ -24,6 +24,7 @@ from picker_training.detectors.point import PointDetector
 from picker_training.networks import build_network
 from picker_training.run import Score, load_average, validation_score
 from picker_training.simulator.templates import Template, load_templates
+from picker_training.trainer import Trainer
 from picker_training.training_data import open_data
 
 CONFIG = TrainingConfig(
@@ -248,8 +249,9 @@ def test_a_run_that_begins_with_a_model_says_so(
 
 @pytest.mark.parametrize("killed_at", ["open_data", "Trainer", "Trainer.run"])
 def test_a_run_that_is_killed_before_its_first_step_still_begins_with_the_model(
-    killed_at: str, fit: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    killed_at: str, fit: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     model = PointDetector(12, CONFIG.point)
     monkeypatch.setattr(training_run, "load_network", lambda bundle: model)
     call = ("--config", str(tmp_path / "tiny.toml"), "--from", "shrec12")
@@ -260,16 +262,23 @@ def test_a_run_that_is_killed_before_its_first_step_still_begins_with_the_model(
     with monkeypatch.context() as here:
         here.setattr(f"picker_training.run.{killed_at}", killed)
         assert fit(*call) == 130
-    begun = load_checkpoint(tmp_path / "run")
-    if killed_at != "Trainer.run":
-        assert begun is None
-        assert fit(*call, "--minutes", "0") == 0
-    else:
-        assert begun is not None
-        assert (begun.step, begun.weights.keys()) == (0, model.state_dict().keys())
-        assert torch.equal(begun.weights["stem.0.weight"], model.state_dict()["stem.0.weight"])
+    if killed_at != "open_data":
+        assert fit() == 2
+        assert "the run is to begin with shrec12" in capsys.readouterr().err
+    assert fit(*call, "--minutes", "0") == 0
     assert fit() == 0
     assert json.loads((tmp_path / "run/begun_with.json").read_text())["model"] == "shrec12"
+
+
+def test_weights_of_before_the_first_step_are_no_model(
+    fit: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as here:
+        here.setattr(Trainer, "_train_step", lambda *_: 1 / 0)
+        fit("--config", str(tmp_path / "tiny.toml"))
+    assert load_checkpoint(tmp_path / "run") is not None
+    with pytest.raises(UsageError, match=r"E83 .*no checkpoint in it.*train first"):
+        load_average(tmp_path / "run", CONFIG, torch.device("cpu"))
 
 
 def test_a_run_under_way_does_not_claim_another_beginning(

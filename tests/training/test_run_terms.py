@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training.labelled import Labelled, labelled
+from training.labelled import SHAPE, Labelled, labelled
 from training.tiny_fit import CONFIG
 
 from picker_runtime import atomic
 from picker_runtime.bundle import Bundle
 from picker_runtime.errors import UsageError
+from picker_runtime.mrc import write_mrc
 from picker_training.config import DataSection, ModelSection, TrainingConfig, load_config
 from picker_training.run_terms import Labels, bind_run, check_labels, labels_of, prepare_run
 from picker_training.training_data import open_data
@@ -80,10 +81,11 @@ def test_a_run_goes_on_with_the_model_it_began_with_or_without_a_word_of_it(tmp_
         prepare_run(tmp_path, CONFIG, Bundle.open("shrec12"))
 
 
-def test_a_start_that_came_to_nothing_is_no_beginning(tmp_path: Path) -> None:
+def test_a_start_with_a_model_that_came_to_nothing_is_not_gone_on_with_without_it(tmp_path: Path) -> None:
     start(tmp_path, CONFIG, model="shrec12")
-    start(tmp_path, CONFIG)
-    assert not (tmp_path / "begun_with.json").exists()
+    with pytest.raises(UsageError, match=r"E83 .*is to begin with shrec12 .*give --from again"):
+        prepare_run(tmp_path, CONFIG)
+    start(tmp_path, CONFIG, model="shrec12")
 
 
 @pytest.fixture
@@ -113,6 +115,21 @@ def test_labels_are_other_labels_when_a_pick_was_moved_renamed_or_left_out(own: 
     own.write(own.places)
     (own.picks / "one.csv").write_text((own.picks / "one.csv").read_text().replace("ball", "disc", 1))
     assert labels(own, background=("disc",))["picks"] != before["picks"]
+
+
+def test_labels_are_others_when_the_ignore_mask_was_edited_but_not_when_another_tomogram_was_picked(
+    own: Labelled, tmp_path: Path
+) -> None:
+    mask = np.zeros(SHAPE, np.int8)
+    write_mrc(tmp_path / "one.mrc", mask, 10.0)
+    before = labels(own, ignore_masks=(str(tmp_path / "one.mrc"),))
+    with (own.picks / "one.csv").open("a") as stream:
+        line = (own.picks / "one.csv").read_text().splitlines()[1]
+        stream.write(line.replace("one", "other", 1) + "\n")
+    assert labels(own, ignore_masks=(str(tmp_path / "one.mrc"),)) == before
+    mask[0, 0, 0] = 1
+    write_mrc(tmp_path / "one.mrc", mask, 10.0)
+    assert labels(own, ignore_masks=(str(tmp_path / "one.mrc"),))["masks"] != before["masks"]
 
 
 def test_labels_are_others_when_other_parts_are_learnt_from(own: Labelled) -> None:

@@ -77,7 +77,7 @@ def resolve(
     detector: str | None = None,
     size: str | None = None,
 ) -> "tuple[TrainingConfig, list[Finding]]":
-    """Return the configuration of a run: a file, else what lies in its folder if begun, else the defaults; options win.
+    """Return the configuration of a run: a file, else what lies in its folder, else the defaults; options win.
 
     The classes of a data set are those of its particle lists, and its voxel size that of its headers, unless a file or
     the run itself says them; those of
@@ -92,7 +92,8 @@ def resolve(
     if own.given and data_set != ShrecOptions():
         raise UsageError(80, "--tomograms", "given with --shrec or an option of it", "choose one kind of data")
     _check_named(data_set, own, validation)
-    path = file or _stored(run)
+    stored = run / "config.toml" if run else None
+    path = file or (stored if stored and stored.exists() else None)
     config = _begun(path, detector)
     findings: list[Finding] = []
     if data_set.shrec is not None:
@@ -128,15 +129,6 @@ def _check_named(data_set: ShrecOptions, own: "PicksOptions", validation: str | 
 def _given(options: "ShrecOptions | PicksOptions") -> list[str]:
     """Return the names of the options that are not at their defaults."""
     return [entry.name for entry in fields(options) if getattr(options, entry.name) != entry.default]
-
-
-def _stored(run: Path | None) -> Path | None:
-    """Return the configuration that lies in a run's folder, if the run has a checkpoint and so is bound to it."""
-    if run is None or not (run / "config.toml").exists():
-        return None
-    from picker_training.checkpoint import has_checkpoint
-
-    return run / "config.toml" if has_checkpoint(run) else None
 
 
 def _begun(path: Path | None, detector: str | None) -> "TrainingConfig":

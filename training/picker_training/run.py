@@ -64,7 +64,7 @@ def load_average(
     """
     best = load_best(run) if choice != Choice.LAST else None
     found = best or (load_checkpoint(run) if choice != Choice.BEST else None)
-    if found is None:
+    if found is None or found.step == 0:
         problem = "no validated checkpoint in it" if choice == Choice.BEST else "no checkpoint in it"
         raise UsageError(83, str(run), problem, "train first: picker-training fit")
     network = build_network(config).to(device)
@@ -121,7 +121,7 @@ def _note_beforehand(trainer: Trainer, data: TrainingData, note: Note) -> None:
     """Note that few particles judge the run, or that nothing is left to do."""
     judging, steps = len(data.validation.positions), trainer.config.optimiser.steps
     if judging < FEW:
-        note(f"particles that judge the run: {judging}; scores and thresholds are rough, annotate more if you can")
+        note(f"particles that judge the run: {judging}; scores are rough, annotate more if you can")
     if trainer.step >= steps:
         note(f"step {trainer.step}/{steps}: already done; give another folder with -o to train anew")
 

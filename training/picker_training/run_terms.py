@@ -30,20 +30,24 @@ def prepare_run(folder: Path, config: TrainingConfig, bundle: Bundle | None = No
     bundle: whose weights the run is said to begin with.
 
     Raises:
-        UsageError: E83 if the run has another network, seed, data or kind of optimiser, or began with another model.
+        UsageError: E83 if the run has another network, seed, data or kind of optimiser, or began with another model; or
+            it was to begin with one, has not begun, and is given none now.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for place in (folder, folder / SCENES):
         sweep_leftovers(place)
     stored = folder / CONFIG
     other = stored.exists() and not _goes_on(load_config(stored), config)
+    begun = _read(folder / BEGUN_WITH).get("model", "")
     if not has_checkpoint(folder):
+        if begun and bundle is None:
+            problem = f"the run is to begin with {begun} and was stopped before it did"
+            raise UsageError(83, str(folder), problem, "give --from again, or another folder with -o")
         if other:
             shutil.rmtree(folder / SCENES, ignore_errors=True)
         return
-    begun = _read(folder / BEGUN_WITH).get("model", "untrained weights")
     if bundle is not None and bundle.card.name != begun:
-        problem = f"the run began with {begun}, not with {bundle.card.name}"
+        problem = f"the run began with {begun or 'untrained weights'}, not with {bundle.card.name}"
         raise UsageError(83, str(folder), problem, "leave --from out to go on with it, or give another folder with -o")
     if other:
         raise UsageError(
@@ -76,15 +80,18 @@ def bind_run(folder: Path, config: TrainingConfig, bundle: Bundle | None = None,
 def labels_of(config: TrainingConfig, pool: Pool) -> Labels:
     """Return what tells whether a run on one's own tomograms has the picks, and learns where, it did before; else {}.
 
-    picks: a digest of every pick's tomogram, class and position. learnt: the box, zyx, voxels, of each tomogram that is
-    learnt from.
+    picks: a digest of the tomogram, class and position of every pick in the tomograms. learnt: the box, zyx, voxels, of
+    each tomogram that is learnt from. masks: the sha256 of its ignore mask.
     """
     if not (config.picks.tomograms and isinstance(pool, AnnotatedPool)):
         return {}
-    picks = sorted((p.tomogram, p.name, *p.position) for p in read_annotations(config.picks).picks)
+    annotations = read_annotations(config.picks)
+    there = annotations.annotated
+    picks = sorted((p.tomogram, p.name, *p.position) for p in annotations.picks if p.tomogram in there)
     return {
         "picks": hashlib.sha256(json.dumps(picks).encode()).hexdigest(),
         "learnt": {one.path.name: [list(one.known.start), list(one.known.stop)] for one in pool.tomograms},
+        "masks": {one.path.name: _sha256(one.unlabelled) for one in pool.tomograms if one.unlabelled},
     }
 
 
@@ -104,6 +111,11 @@ def _goes_on(before: TrainingConfig, now: TrainingConfig) -> bool:
     """Tell whether a run of one configuration may go on with the other."""
     same = replace(before, optimiser=now.optimiser, workers=now.workers) == now
     return same and before.optimiser.kind == now.optimiser.kind
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any]:

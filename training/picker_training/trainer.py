@@ -52,12 +52,10 @@ class Trainer:
     def begin_with(self, network: Detector, classes: Sequence[str]) -> None:
         """Begin with the weights of another network of the same shape, which knows these classes, unless already begun.
 
-        They are saved at once, so that the run needs that network no more. Rows of the classes that both know are taken
-        over by name; a class that is new begins untrained.
+        Rows of the classes that both know are taken over by name; a class that is new begins untrained.
 
         Raises:
             UsageError: E83 if it has another shape.
-            OutputError: E70 or E71 if the checkpoint cannot be written.
         """
         if not self.network.takes_weights_of(network):
             problem = f"the model to start from is {network.facts()}, the run's is {self.network.facts()}"
@@ -67,7 +65,6 @@ class Trainer:
         weights = take_over(network, classes, self.network, self.config.model.classes)
         self.network.load_state_dict(weights)
         self.average.load_state_dict(weights)
-        self._save()
 
     def run(self, report: Report, validate: Validate, *, seconds: float = math.inf) -> bool:
         """Train until the last step, or until the seconds are over; tell whether it is done.

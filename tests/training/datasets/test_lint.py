@@ -163,7 +163,9 @@ def test_tomograms_that_cannot_be_used(data: Labelled, tmp_path_factory: pytest.
         data.write(data.places[:5], form="shrec", name=name, tomogram=name)
     two, unset, spare = data.lint()
     assert (two.severity, two.file, two.found) == ("error", "two.mrc", "voxel size 10.5 A")
-    assert "if its picks count voxels as they are now, scale them with it, --scale 1.05; only if" in two.fix
+    assert (
+        "if its picks count voxels as they are now, scale them with it, by --scale 1.05 if all do; only if" in two.fix
+    )
     assert (unset.severity, unset.file) == ("error", "unset.mrc")
     assert "--voxel-size" in unset.fix
     assert (spare.severity, spare.file) == ("warning", "spare.mrc")

@@ -78,3 +78,16 @@ def test_a_mask_that_is_not_there_is_told(data: Labelled) -> None:
 def test_without_picks_of_a_tomogram_masks_are_nobody_s(data: Labelled, mask: Path) -> None:
     data.write(data.places, tomogram="other")
     assert [f.severity for f in data.lint(masked(data, mask, (slice(None),)))] == ["error", "warning"]
+
+
+def test_the_mask_of_a_tomogram_whose_picks_name_another_hides_no_finding(
+    data: Labelled, mask: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tomograms = tmp_path_factory.mktemp("tomograms")
+    for name in ("one", "two"):
+        write_mrc(tomograms / f"{name}.mrc", np.random.default_rng(0).normal(size=SHAPE).astype(np.float32), VOXEL_SIZE)
+    data = replace(data, tomograms=tomograms)
+    data.write(data.places[:5], name="list", tomogram="one_")
+    data.write(data.places[:5], name="two", tomogram="two")
+    findings = data.lint(masked(data, mask, (0,)))
+    assert [f.found for f in findings if f.severity == "error"] == ["5 lines of tomogram 'one_'"]

@@ -86,8 +86,9 @@ def _labels(tomogram: AnnotatedTomogram) -> tuple[NDArray[np.float64], NDArray[n
     """
     places = np.vstack([tomogram.positions, tomogram.distractors])
     kinds = np.append(tomogram.class_ids, np.full(len(tomogram.distractors), DISTRACTOR))
-    apart = np.linalg.norm(places[:, None] - tomogram.ignored[:, :3], axis=-1)
-    counts = tomogram.known.contains(places) & np.all(apart > tomogram.ignored[:, 3], axis=-1)
+    counts = tomogram.known.contains(places)
+    for *centre, radius in tomogram.ignored.tolist():
+        counts &= np.linalg.norm(places - centre, axis=1) > radius
     if tomogram.unlabelled is not None:
         with Tomogram.open(tomogram.unlabelled, voxel_size=ANY_VOXEL_SIZE) as mask:
             for i in np.flatnonzero(counts):

@@ -27,7 +27,7 @@ def voxel_sizes(annotations: Annotations, section: PicksSection, wanted: float) 
                 severity="error", file=file.path.name, line=0, found=f"voxel size {file.voxel_size:.4g} A",
                 expected=f"{wanted:.4g} A within 2 %, as the model and every other tomogram",
                 fix=f"rebin it to {wanted:.4g} A and, if its picks count voxels as they are now, scale them with it, "
-                f"--scale {scale:.6g}; only if the size is wrong, give the true one: --voxel-size",
+                f"by --scale {scale:.6g} if all do; only if the size is wrong, give the true one: --voxel-size",
             )  # fmt: skip
 
 
