@@ -72,3 +72,5 @@ def test_results_of_another_tomogram_are_not_replaced_without_a_word(tmp_path: P
         return bool(warnings)
 
     assert [warned(session) for session in ("session1", "session1", "session2", "link")] == [False, False, True, False]
+    (tmp_path / "session2").rename(tmp_path / "moved")
+    assert not warned("moved")
