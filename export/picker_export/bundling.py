@@ -34,8 +34,8 @@ from picker_training.config import TrainingConfig, load_config
 from picker_training.datasets.annotated import AnnotatedVolume
 from picker_training.loading import Batch, Pool, batches
 from picker_training.model_card import WEIGHTS, decoded, draft_card
-from picker_training.run import CONFIG, load_average
-from picker_training.run_terms import check_labels, labels_of
+from picker_training.run import load_average
+from picker_training.run_terms import CONFIG, check_labels, labels_of
 from picker_training.training_data import calibration_volumes, open_data
 
 README = "README.md"

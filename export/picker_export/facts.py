@@ -7,7 +7,7 @@ from typing import Any
 from picker_runtime.card import ModelCard
 from picker_training.config import TrainingConfig
 from picker_training.detectors.base import Detector
-from picker_training.run import BEGUN_WITH
+from picker_training.run_terms import BEGUN_WITH
 
 BEGUN = "begun_with"
 """Key of what the run began with, among a card's facts about its training."""

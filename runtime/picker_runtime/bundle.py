@@ -114,7 +114,7 @@ def write_card(folder: Path, card: ModelCard) -> ModelCard:
         OutputError: E70 or E71 if it cannot be written.
     """
     files = {
-        path.name: _sha256(path)
+        path.name: file_sha256(path)
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name != CARD and path.suffix != ".md" and FILE_NAME.fullmatch(path.name)
     }
@@ -155,14 +155,15 @@ def _mark(path: Path) -> tuple[int, ...]:
 
 def _check_hash(path: Path, expected: str) -> None:
     try:
-        found = _sha256(path)
+        found = file_sha256(path)
     except OSError as error:
         raise _damaged(path, f"cannot be read ({error.strerror})") from error
     if found != expected:
         raise _damaged(path, f"sha256 is {found[:12]}..., its card says {expected[:12]}...")
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -233,10 +233,11 @@ def main() -> None:
     report = read(options.output)
     with tempfile.TemporaryDirectory() as name:
         for case in cases(options, Path(name)):
-            if any(known["case"] == told(case) and "failed" not in known for known in report["cases"]):
+            row = told(case)
+            if any(known["case"] == row and "failed" not in known for known in report["cases"]):
                 continue
             result = in_a_process_of_its_own(case, options.timeout)
-            add(report, told(case), result)
+            add(report, row, result)
             print(case.engine, case.precision, result.get("failed") or result["warm"], flush=True)
             write(options.output, report)
     if not options.no_yardsticks:

@@ -36,8 +36,6 @@ from picker_training.parallel import current
 from picker_training.run_lock import locked
 from picker_training.run_log import REPORT_EVERY, Note, RunLog
 from picker_training.run_log import Score as Score
-from picker_training.run_terms import BEGUN_WITH as BEGUN_WITH
-from picker_training.run_terms import CONFIG as CONFIG
 from picker_training.run_terms import bind_run, labels_of, prepare_run
 from picker_training.torch_engine import TorchEngine
 from picker_training.trainer import Progress, Trainer

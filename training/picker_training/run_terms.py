@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from picker_runtime.atomic import remove, sweep_leftovers, write_text
-from picker_runtime.bundle import Bundle
+from picker_runtime.bundle import Bundle, file_sha256
 from picker_runtime.errors import UsageError
 from picker_training.checkpoint import has_checkpoint
 from picker_training.config import TrainingConfig, dump_config, load_config
@@ -91,7 +91,7 @@ def labels_of(config: TrainingConfig, pool: Pool) -> Labels:
     return {
         "picks": hashlib.sha256(json.dumps(picks).encode()).hexdigest(),
         "learnt": {one.path.name: [list(one.known.start), list(one.known.stop)] for one in pool.tomograms},
-        "masks": {one.path.name: _sha256(one.unlabelled) for one in pool.tomograms if one.unlabelled},
+        "masks": {one.path.name: file_sha256(one.unlabelled) for one in pool.tomograms if one.unlabelled},
     }
 
 
@@ -111,11 +111,6 @@ def _goes_on(before: TrainingConfig, now: TrainingConfig) -> bool:
     """Tell whether a run of one configuration may go on with the other."""
     same = replace(before, optimiser=now.optimiser, workers=now.workers) == now
     return same and before.optimiser.kind == now.optimiser.kind
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any]:
