@@ -51,15 +51,15 @@ def test_it_goes_to_the_cache_and_is_built_once(cache: Path) -> None:
 @needs_rtx
 @pytest.mark.parametrize(
     ("memory", "options", "cubes"),
-    [(None, [], [2, 1, 200, 184, 264]), (2**37, [], [2, 1, 200, 184, 264]), (2**32, [], [1, 1, 200, 184, 264]),
-     (2**37, ["--batch", "3"], [3, 1, 200, 184, 264]), (None, ["--tile", "96", "96", "96"], [20, 1, 80, 88, 88])],
+    [(None, [], [2, 1, 200, 192, 272]), (2**37, [], [2, 1, 200, 192, 272]), (2**32, [], [1, 1, 200, 192, 272]),
+     (2**37, ["--batch", "3"], [3, 1, 200, 192, 272]), (None, ["--tile", "96", "96", "96"], [15, 1, 88, 96, 96])],
 )  # fmt: skip
 def test_cubes_and_batch_are_those_that_detection_takes(
     memory: int | None, options: list[str], cubes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """(200, 512, 512) is six tiles of 9.7 million voxels: two keep a GPU busy, two do not fit in 4 GiB.
+    """(200, 512, 512) is six tiles of 10.4 million voxels: two keep a GPU busy, two do not fit in 4 GiB.
 
-    Below 96^3 it is 147, balanced: as large as 3 x 7 x 7 have to be.
+    Up to 96^3 it is 192, balanced: as large as 3 x 8 x 8 have to be.
     """
     gpus = () if memory is None else (Gpu(index=0, name="A GPU", compute_capability=(8, 6), memory=memory),)
     monkeypatch.setattr(engine_files, "probe_driver", lambda: Driver(gpus=gpus))

@@ -27,7 +27,8 @@ def test_the_information_tells_how_much_images_change_when_a_particle_moves(obse
     shift = np.array([0.1, -0.2, 0.16])
     before, between, after = (observer.draw(hook(), rotation, part * shift) for part in (-0.5, 0.0, 0.5))
     expected = shift @ observer.information(between) @ shift
-    assert observer.strength(after - before) ** 2 == pytest.approx(expected, rel=0.15)  # it is drawn by linear interpolation
+    moved = observer.strength(after - before) ** 2
+    assert moved == pytest.approx(expected, rel=0.15)  # densities are drawn by linear interpolation
 
 
 def test_its_noise_is_that_of_a_scene_of_the_same_snr(observer: Observer, phantoms: list[Template]) -> None:
