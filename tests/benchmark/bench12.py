@@ -42,6 +42,9 @@ COLUMNS = (
 Results = dict[tuple[str, float], list[dict[str, Any]]]
 """Figures of each tomogram by precision and SNR."""
 
+Summary = dict[str, dict[str, dict[str, Any]]]
+"""Means by precision and SNR."""
+
 
 def measure(scene: Scene, detection: Detection, diameters: dict[str, float]) -> dict[str, Any]:
     """Return the figures of one tomogram."""
@@ -116,24 +119,29 @@ def main() -> None:
                     results[precision, snr].append(figures)
                     print(row(f"{seed} {precision} SNR {snr:g}", figures), f"{seconds:.1f} s", flush=True)
     summary = summarise(results, list(diameters))
-    for name, by_snr in summary.items():
-        for snr_text, figures in by_snr.items():
-            by_class = " ".join(f"{k} {v:.2f}" for k, v in figures["by_class"].items())
-            print(row(f"mean {name} SNR {snr_text}", figures), by_class)
+    print_means(summary)
     if options.json:
         named = {options.set if p in ("auto", "fp32") else f"{options.set}-{p}": found for p, found in summary.items()}
         options.json.write_text(json.dumps(named, indent=2) + "\n")
 
 
-def summarise(results: Results, classes: list[str]) -> dict[str, dict[str, dict[str, Any]]]:
+def summarise(results: Results, classes: list[str]) -> Summary:
     """Return the means over the seeds by precision and SNR, None where no seed has a figure."""
-    summary: dict[str, dict[str, dict[str, Any]]] = {}
+    summary: Summary = {}
     for (precision, snr), rows in results.items():
-        there = {name: [r[name] for r in rows if r[name] is not None] for name in (*COLUMNS, "seconds")}
+        there = {name: [r[name] for r in rows if r.get(name) is not None] for name in (*COLUMNS, "seconds")}
         means: dict[str, Any] = {name: float(np.mean(v)) if v else None for name, v in there.items()}
         means["by_class"] = {name: float(np.mean([r["by_class"].get(name) or 0.0 for r in rows])) for name in classes}
         summary.setdefault(precision, {})[f"{snr:g}"] = means
     return summary
+
+
+def print_means(summary: Summary) -> None:
+    """Print one row for each of the means, with F1 by class."""
+    for name, by_snr in summary.items():
+        for snr_text, figures in by_snr.items():
+            by_class = " ".join(f"{k} {v:.2f}" for k, v in figures["by_class"].items())
+            print(row(f"mean {name} SNR {snr_text}", figures), by_class)
 
 
 if __name__ == "__main__":

@@ -129,12 +129,14 @@ def most_alike(observer: Observer, templates: Sequence[Template]) -> dict[tuple[
         return torch.fft.fftn(cubes, dim=(1, 2, 3)) * weight
 
     rotations = even_rotations(ALIGNED_WITH)
+    still: dict[str, Tensor] = {}
     aligned = {}
-    for i, second in enumerate(templates):
+    for second in templates:
         turned = weighted(second, rotations)
-        for first in templates[:i]:
-            differences = (turned - weighted(first, np.eye(3)[None])).abs().square().sum(dim=(1, 2, 3))
-            aligned[first.name, second.name] = rotations[int(differences.argmin())]
+        for first, spectrum in still.items():
+            differences = (turned - spectrum).abs().square().sum(dim=(1, 2, 3))
+            aligned[first, second.name] = rotations[int(differences.argmin())]
+        still[second.name] = weighted(second, np.eye(3)[None])
     return aligned
 
 
